@@ -1,0 +1,125 @@
+"""Graphs, compiled once per plan and mode, with a fallback to eager that says so."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ava.compile.graph import Graph, Mode, build_graph
+from ava.errors import CompileError
+from ava.plan import Plan
+
+__all__ = ["EagerFallbackWarning", "compiled_graph"]
+
+_CACHED = 256
+
+
+class EagerFallbackWarning(UserWarning):
+    """The graph runs uncompiled, because this machine cannot compile it."""
+
+
+class _Key:
+    """A plan that is equal to another one with the same graph."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __hash__(self) -> int:
+        return hash(self.plan.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.plan.key == other.plan.key
+
+
+def compiled_graph(plan: Plan, mode: Mode, device: torch.device, variant: tuple[Any, ...]) -> Graph:
+    """Return the graph of a plan, compiled as its configuration says.
+
+    Plans that differ in weights only share a graph. ``variant`` holds what else the caller knows to need a graph
+    of its own (dtype, gradient mode), so that one graph is never specialised twice for it.
+
+    Raises:
+        CompileError: ``compile.enabled: true`` on a machine that cannot compile.
+    """
+    options = plan.config.compile
+    enabled = options.enabled is not False and options.backend != "eager"
+    if enabled and options.backend == "inductor":
+        missing = _missing_toolchain(device.type)
+        if missing and options.enabled is True:
+            raise CompileError(
+                f"`compile.enabled: true`, but {missing}. Install one, or set `compile.enabled` to `auto` (runs "
+                "uncompiled with a warning) or `false`."
+            )
+        if missing:
+            _warn_once(missing)
+            enabled = False
+    return _graph(_Key(plan), mode, enabled, device.type, variant)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tuple[Any, ...]) -> Graph:
+    graph = build_graph(key.plan, mode)
+    if not enabled:
+        return graph
+    options = key.plan.config.compile
+    arguments: dict[str, Any] = {"backend": options.backend, "fullgraph": True}
+    if options.backend == "inductor" and options.mode != "default":
+        arguments["mode"] = options.mode
+    return _keep_buffers(torch.compile(_with_own_code(graph), **arguments))
+
+
+def _with_own_code(function: Graph) -> Graph:
+    """Return the function with a code object of its own.
+
+    Dynamo keeps its cache, and its limit of recompilations, per code object; graphs of different plans come from one
+    definition and would share them.
+    """
+    assert isinstance(function, types.FunctionType)
+    return types.FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+
+
+def _keep_buffers(compiled: Callable[..., Any]) -> Graph:
+    """Let ``backward(retain_graph=True)`` work: without this, the backward may reuse what the forward saved."""
+
+    @functools.wraps(compiled)
+    def call(*arguments: Any) -> Any:
+        with torch._functorch.config.patch(donated_buffer=False):
+            return compiled(*arguments)
+
+    return call
+
+
+@functools.cache
+def _missing_toolchain(device_type: str) -> str | None:
+    """Return what Inductor lacks on this machine, or None."""
+    if device_type == "cpu":
+        from torch._inductor import config
+
+        compilers = config.cpp.cxx if isinstance(config.cpp.cxx, (tuple, list)) else (config.cpp.cxx,)
+        if not any(compiler and shutil.which(compiler) for compiler in compilers):
+            return "there is no C++ compiler (g++ or clang++)"
+        return None
+    if device_type in ("cuda", "xpu"):
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "Triton is not installed"
+    return f"Inductor has no backend for `{device_type}`"
+
+
+@functools.cache
+def _warn_once(missing: str) -> None:
+    warnings.warn(
+        f"The loss runs uncompiled, several times slower, because {missing}. Results are the same. Set "
+        "`compile.enabled: false` to silence this.",
+        EagerFallbackWarning,
+        stacklevel=4,
+    )
