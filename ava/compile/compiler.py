@@ -83,7 +83,11 @@ def _with_own_code(function: Graph) -> Graph:
     """
     assert isinstance(function, types.FunctionType)
     return types.FunctionType(
-        function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
     )
 
 

@@ -166,9 +166,7 @@ def _latest(position: Tensor, marks: Tensor) -> Tensor:
     return torch.where(marks, position, 0).cummax(1).values
 
 
-def _candidates(
-    apart: Tensor, segment: Tensor, target: Tensor, vocab_size: int, size: int, window: int
-) -> Tensor:
+def _candidates(apart: Tensor, segment: Tensor, target: Tensor, vocab_size: int, size: int, window: int) -> Tensor:
     """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none."""
     batch, length = apart.shape
 

@@ -1,4 +1,4 @@
-"""From values per row to scalars."""
+"""From values per row to scalars, over one process or all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ava.plan import Plan
 
-__all__ = ["distributed_mean", "masked_sum"]
+__all__ = ["across_ranks", "denominator", "masked_sum"]
 
 
 def masked_sum(values: Tensor, valid: Tensor) -> Tensor:
@@ -15,15 +15,29 @@ def masked_sum(values: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, values, 0.0).sum()
 
 
-def distributed_mean(count: Tensor, plan: Plan) -> Tensor:
-    """Return the number of valid positions, or its mean over the ranks with ``reduction.across: data_parallel``.
+def denominator(count: Tensor, num_items: Tensor | None, plan: Plan) -> Tensor:
+    """Return ``n``: ``num_items``, else the valid positions of the call, 1 where there are none.
 
-    The mean, because data-parallel wrappers average gradients: local sums over the mean number of positions average
-    to the global sum over the global number.
+    With ``reduction.across: data_parallel`` it is the mean number of valid positions of a rank, because data-parallel
+    wrappers average gradients: local sums over that mean average to the global token mean.
     """
-    if plan.config.reduction.across == "none" or not torch.distributed.is_initialized():
-        return count
+    items = across_ranks(count.double(), plan) / _ranks(plan) if num_items is None else num_items
+    return torch.where(items > 0, items, 1)
+
+
+def across_ranks(values: Tensor, plan: Plan) -> Tensor:
+    """Return the sum of ``values`` over the ranks, or ``values`` themselves in a run that is not data parallel."""
+    if _ranks(plan) == 1:
+        return values
     from torch.distributed._functional_collectives import all_reduce
 
-    group = torch.distributed.group.WORLD
-    return all_reduce(count.double(), "sum", group) / torch.distributed.get_world_size(group)
+    world = torch.distributed.group.WORLD
+    assert world is not None
+    total: Tensor = all_reduce(values, "sum", world)
+    return total
+
+
+def _ranks(plan: Plan) -> int:
+    if plan.config.reduction.across == "none" or not torch.distributed.is_available():
+        return 1
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -6,6 +6,7 @@ function of a few numbers of the row. If ``g_*`` are the gradients with respect 
     dL/dz_j = p_j (g_lse - sum_k g_k - g_entropy (log p_j + H)) + g_mean / V        for every column
               + sum over picks k of g_k [j = c_k]                                   at the picked columns
               + g_margin ([j is the maximum] - r_j),  r = softmax without the maximum
+              + g_divergence (softmax(x/T)_j - softmax(teacher/T)_j) / T              with a teacher
 
 so one dense pass with two numbers per row, ``e_j (A + B t_j) + C``, and a few columns set apart.
 
@@ -29,6 +30,8 @@ __all__ = ["RowStatistics", "compute_dtype"]
 
 _FLOOR = -1e4
 """``exp`` of this is 0 in every float type; keeps ``0 * -inf`` out of the entropy."""
+_NEVER = -1e30
+"""Stands for the log of a probability of 0: finite, so that no difference of infinities arises."""
 _SMALL = 1e-30
 """Below this the float32 sum without the maximum has lost bits, and is taken again relative to its own maximum."""
 
@@ -73,9 +76,11 @@ class RowStatistics(torch.autograd.Function):
         valid: Tensor,
         wanted: frozenset[Statistic],
         vocab_size: int,
+        teacher: Tensor | None,
+        teacher_temperature: float,
         *columns: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Return ``max_log_prob, lse, entropy, mean_logit, margin, argmax`` (those wanted), then log-probabilities.
+        """Return the wanted statistics in the order of :class:`~ava.terms.base.Statistic`, then log-probabilities.
 
         Args:
             ctx: autograd's context.
@@ -84,6 +89,8 @@ class RowStatistics(torch.autograd.Function):
             valid: bool ``[N]``; other rows answer 0 and get no gradient, whatever they hold.
             wanted: the statistics to compute.
             vocab_size: columns that take part.
+            teacher: ``[N, W]`` for the divergence, else None.
+            teacher_temperature: temperature of the divergence.
             columns: int64 ``[N, width]`` per pick; ``-1`` for none, else no column twice within one pick.
         """
         real = logits if logits.shape[1] == vocab_size else logits[:, :vocab_size]
@@ -105,13 +112,18 @@ class RowStatistics(torch.autograd.Function):
             out[Statistic.MEAN_LOGIT] = z.sum(1) / vocab_size
         if Statistic.MARGIN in wanted:
             rest = torch.where(real < top[:, None], e, 0.0).sum(1)
-            log_rest = torch.ops.ava.rest_log_sum(real, inverse_temperature, rest)
+            log_rest = torch.ops.ava.rest_log_sum(real, inverse_temperature, rest).clamp(min=_NEVER)
             certain = valid & (-log_total > CERTAIN)
             log_rest_share = torch.where(certain, log_rest - log_total, 0.0)
             out[Statistic.MARGIN] = torch.where(certain, -log_rest, 0.0)
         if Statistic.ARGMAX in wanted:
             column = torch.arange(vocab_size, dtype=torch.int32, device=logits.device)
             out[Statistic.ARGMAX] = torch.where(real < top[:, None], vocab_size, column).amin(1).long()
+        lse_student = lse_teacher = log_total
+        if Statistic.DIVERGENCE in wanted:
+            assert teacher is not None
+            divergence = _divergence(real, top, teacher[:, :vocab_size], teacher_temperature, z.dtype)
+            out[Statistic.DIVERGENCE], lse_student, lse_teacher = divergence
 
         log_probs = []
         for picked in columns:
@@ -120,6 +132,7 @@ class RowStatistics(torch.autograd.Function):
             log_probs.append(torch.where((picked >= 0) & valid[:, None], log_prob, -torch.inf))
 
         ctx.wanted, ctx.vocab_size, ctx.picks = wanted, vocab_size, len(columns)
+        ctx.teacher_temperature = teacher_temperature
         ctx.save_for_backward(
             logits,
             inverse_temperature,
@@ -130,10 +143,15 @@ class RowStatistics(torch.autograd.Function):
             log_rest_share,
             certain,
             out.get(Statistic.ENTROPY, log_total),
+            logits if teacher is None else teacher,
+            lse_student,
+            lse_teacher,
             *columns,
             *log_probs,
         )
-        stats = [torch.where(valid, out[name], 0) for name in Statistic if name in wanted]
+        # The confidence of a position without a target of its own still weighs its future-token heads.
+        everywhere = Statistic.MAX_LOG_PROB
+        stats = [out[name] if name is everywhere else torch.where(valid, out[name], 0) for name in ordered(wanted)]
         fixed = [stat for name, stat in zip(ordered(wanted), stats, strict=True) if name in _FIXED]
         ctx.mark_non_differentiable(*fixed)
         return (*stats, *log_probs)
@@ -144,8 +162,9 @@ class RowStatistics(torch.autograd.Function):
         logits, inverse_temperature, valid, top, lse, max_log_prob, log_rest_share, certain, entropy = (
             ctx.saved_tensors[:9]
         )
-        columns = ctx.saved_tensors[9 : 9 + ctx.picks]
-        log_probs = ctx.saved_tensors[9 + ctx.picks :]
+        teacher, lse_student, lse_teacher = ctx.saved_tensors[9:12]
+        columns = ctx.saved_tensors[12 : 12 + ctx.picks]
+        log_probs = ctx.saved_tensors[12 + ctx.picks :]
         zero = torch.zeros_like(lse)
         given = dict(zip(ordered(ctx.wanted), gradients, strict=False))
         picked = [
@@ -171,6 +190,16 @@ class RowStatistics(torch.autograd.Function):
         curved = Statistic.ENTROPY in ctx.wanted
         smoothed = Statistic.MEAN_LOGIT in ctx.wanted
 
+        taught = Statistic.DIVERGENCE in ctx.wanted
+        per_degree = 1 / ctx.teacher_temperature
+        g_divergence = torch.where(valid, given.get(Statistic.DIVERGENCE, zero), 0.0) * per_degree
+
+        def pull(student: Tensor, told: Tensor) -> Tensor:
+            """Gradient of the divergence at columns with these logits of student and teacher."""
+            p = (student.to(zero.dtype) * per_degree - lse_student[:, None]).exp()
+            q = (told.to(zero.dtype) * per_degree - lse_teacher[:, None]).exp()
+            return torch.where(valid[:, None], g_divergence[:, None] * (p - q), 0.0)
+
         def dense(t: Tensor, is_other: Tensor) -> Tensor:
             """Gradient before the picks at columns with ``t = z - base``; the certain maximum has its own."""
             linear = a[:, None] + b[:, None] * t.clamp(min=_FLOOR) if curved else a[:, None]
@@ -186,14 +215,38 @@ class RowStatistics(torch.autograd.Function):
         width = logits.shape[1]
         real = logits if width == ctx.vocab_size else logits[:, : ctx.vocab_size]
         z = real.to(base.dtype) * inverse_temperature
-        out = dense(z - base[:, None], real < crown).to(logits.dtype)
+        gradient = dense(z - base[:, None], real < crown)
+        if taught:
+            gradient = gradient + pull(real, teacher[:, : ctx.vocab_size])
+        out = gradient.to(logits.dtype)
         if width > ctx.vocab_size:
             out = torch.cat([out, out.new_zeros(()).expand(out.shape[0], width - ctx.vocab_size)], 1)
         if columns:
             picked = [gradient * inverse_temperature for gradient in picked]
-            at, values = _picked_columns(columns, log_probs, picked, dense, max_log_prob, log_rest_share, certain, valid)
+            at, values = _picked_columns(
+                columns, log_probs, picked, dense, max_log_prob, log_rest_share, certain, valid
+            )
+            if taught:
+                values = values + pull(logits.gather(1, at), teacher.gather(1, at))
             out = put_columns(out, at, values.to(logits.dtype))
-        return (out, None, None, None, None, *(None for _ in columns))
+        return (out, None, None, None, None, None, None, *(None for _ in columns))
+
+
+def _divergence(
+    real: Tensor, top: Tensor, teacher: Tensor, temperature: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``KL(teacher || student)`` per row, and the log-partitions of student and teacher at the temperature."""
+    per_degree = 1 / temperature
+    top_student = top.to(dtype) * per_degree
+    student = real.to(dtype) * per_degree - top_student[:, None]
+    told = teacher.to(dtype) * per_degree
+    top_teacher = told.amax(1)
+    told = told - top_teacher[:, None]
+    log_student = student.exp().sum(1).log()
+    q = told.exp()
+    total = q.sum(1)
+    gap = torch.where(q > 0, q * (told - student), 0.0).sum(1) / total
+    return gap - total.log() + log_student, top_student + log_student, top_teacher + total.log()
 
 
 _FIXED = frozenset({Statistic.MAX_LOG_PROB, Statistic.ARGMAX})

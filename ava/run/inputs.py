@@ -7,7 +7,19 @@ from torch import Tensor
 
 from ava.errors import ArgumentTypeError, ArgumentValueError, TargetIndexError
 
-__all__ = ["as_items", "check_logits", "check_mask", "check_target_range", "check_tensor", "check_tokens", "rows_of"]
+__all__ = [
+    "as_items",
+    "as_layers",
+    "check_float",
+    "check_logits",
+    "check_mask",
+    "check_states",
+    "check_target_range",
+    "check_tensor",
+    "check_tokens",
+    "describe",
+    "rows_of",
+]
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -43,9 +55,7 @@ def check_logits(logits: object, vocab_size: int | None, padded: int | None) -> 
     if width is not None and tensor.shape[-1] != width:
         field = "model.padded_vocab_size" if padded else "model.vocab_size"
         hint = "" if padded else " Set `model.padded_vocab_size` if the model's output is wider than its vocabulary."
-        raise ArgumentValueError(
-            f"`logits` should have {width} columns (`{field}`), but is {describe(tensor)}.{hint}"
-        )
+        raise ArgumentValueError(f"`logits` should have {width} columns (`{field}`), but is {describe(tensor)}.{hint}")
     if tensor.shape[-1] == 0:
         raise ArgumentValueError(f"`logits` should have at least one column, but is {describe(tensor)}.")
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor
@@ -84,6 +94,41 @@ def check_device(name: str, tensor: Tensor, device: torch.device, like: str) -> 
     """Raise ArgumentValueError unless the tensor is where the logits are."""
     if tensor.device != device:
         raise ArgumentValueError(f"`{name}` should be on {device} like `{like}`, but is on {tensor.device}.")
+
+
+def check_states(name: str, value: object, leading: tuple[int, ...], device: torch.device, last: str) -> Tensor:
+    """Return a floating-point tensor ``[*leading, last]``; a missing batch dimension of 1 is added."""
+    shown = ", ".join(str(size) for size in leading)
+    expected = f"a tensor [{shown}, {last}]"
+    tensor = check_tensor(name, value, expected)
+    check_float(name, tensor, expected)
+    check_device(name, tensor, device, "logits")
+    if tensor.ndim == len(leading) and leading[-2] == 1:
+        tensor = tensor.unsqueeze(-3)
+    if tensor.ndim != len(leading) + 1 or tuple(tensor.shape[:-1]) != leading:
+        raise ArgumentValueError(f"`{name}` should be {expected}, but is {describe(value)}.")
+    return tensor
+
+
+def as_layers(name: str, value: object, rows: int, device: torch.device, last: str) -> Tensor:
+    """Return ``[L, N, last]`` from a tensor ``[..., last]`` or a sequence of one per layer."""
+    layers = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not layers:
+        raise ArgumentValueError(f"`{name}` should hold at least one layer, but is empty.")
+    flat = []
+    for index, layer in enumerate(layers):
+        which = name if len(layers) == 1 else f"{name}[{index}]"
+        tensor = check_tensor(which, layer, f"a tensor [..., {last}]")
+        check_device(which, tensor, device, "logits")
+        if tensor.ndim < 2 or tensor.shape[:-1].numel() != rows:
+            raise ArgumentValueError(
+                f"`{which}` should be [..., {last}] with B * T = {rows} leading entries, but is {describe(tensor)}."
+            )
+        flat.append(tensor.reshape(rows, tensor.shape[-1]))
+    if len({tensor.shape[-1] for tensor in flat}) > 1:
+        sizes = ", ".join(str(tensor.shape[-1]) for tensor in flat)
+        raise ArgumentValueError(f"`{name}` should have one {last} for all layers, but its layers have {sizes}.")
+    return flat[0].unsqueeze(0) if len(flat) == 1 else torch.stack(flat)
 
 
 def as_items(num_items: object, device: torch.device) -> Tensor | None:

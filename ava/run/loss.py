@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from ava.compile.compiler import compiled_graph
-from ava.compile.graph import Batch, Mode, build_graph, prepared_wants
+from ava.compile.graph import Batch, Mode, active_needs, build_graph, closing_of, prepared_wants
+from ava.compile.heads import MtpHeads
 from ava.compile.prepare import prepare
-from ava.compile.state import State, close
+from ava.compile.state import State, close, keep_dtype
 from ava.compile.weights import schedule_table, weights_at
 from ava.config import Config
 from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
 from ava.plan import Plan
+from ava.run.collect import INPUTS, Call, collect, skipped_terms
 from ava.run.inputs import as_items, check_logits, check_mask, check_target_range, check_tokens
 from ava.run.output import LossOutput
+from ava.terms.mtp_loss import MtpLoss
 
 __all__ = ["Loss"]
+
+_ROWS = (
+    "teacher_logits",
+    "mtp_logits",
+    "mtp_hidden",
+    "mtp_targets",
+    "mtp_valid",
+    "hidden",
+    "sample",
+    "sample_rows",
+    "routed",
+)
+"""Extras whose first dimension changes with the batch."""
 
 FORWARD_ARGUMENTS = (
     "logits",
@@ -29,6 +45,7 @@ FORWARD_ARGUMENTS = (
     "attention_mask",
     "input_ids",
     "segment_ids",
+    *INPUTS,
     "num_items",
     "return_detailed",
 )
@@ -54,6 +71,7 @@ class Loss(nn.Module):
 
     _schedules: Tensor
     _limits: Tensor
+    log_variances: nn.Parameter | None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -71,7 +89,11 @@ class Loss(nn.Module):
         table = schedule_table([planned.term.weight for planned in self.plan.terms])
         self.register_buffer("_schedules", table, persistent=False)
         self.register_buffer("_limits", torch.tensor(limits, dtype=torch.float64), persistent=False)
+        self.heads = _own_heads(self.plan)
+        count = len(self.plan.terms)
+        self.log_variances = nn.Parameter(torch.zeros(count)) if config.balancing == "uncertainty" and count else None
         self._attached: weakref.ref[torch.optim.Optimizer] | None = None
+        self._told: set[str] = set()
 
     @classmethod
     def load(
@@ -120,6 +142,15 @@ class Loss(nn.Module):
         attention_mask: Tensor | None = None,
         input_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
+        hidden_states: Tensor | None = None,
+        lm_head: Tensor | None = None,
+        lm_head_bias: Tensor | None = None,
+        mtp_logits: Tensor | Sequence[Tensor] | None = None,
+        mtp_hidden_states: Tensor | Sequence[Tensor] | None = None,
+        gate_logits: Tensor | Sequence[Tensor] | None = None,
+        expert_indices: Tensor | Sequence[Tensor] | None = None,
+        expert_outputs: Tensor | Sequence[Tensor] | None = None,
+        teacher_logits: Tensor | None = None,
         num_items: Tensor | float | None = None,
         return_detailed: bool = False,
         **unknown: Any,
@@ -133,6 +164,15 @@ class Loss(nn.Module):
             attention_mask: ``[B, T]``, 0 for padding.
             input_ids: ``[B, T]``, what the model read; else it is told from the targets.
             segment_ids: ``[B, T]``, the document of each token in a packed row.
+            hidden_states: ``[B, T, H]``, what the model's head reads (``mtp_loss``, ``contrastive_loss``).
+            lm_head: ``[V, H]``, the weight of the model's head (``mtp_loss`` through it).
+            lm_head_bias: ``[V]``.
+            mtp_logits: ``[K, B, T, V]``, logits of the model's own future-token heads.
+            mtp_hidden_states: ``[K, B, T, H]``, what those heads project through ``lm_head``.
+            gate_logits: ``[..., E]`` with ``B * T`` leading entries, or a sequence of one per layer.
+            expert_indices: ``[..., k]``, the experts chosen; by default the top ``model.top_k`` of the gate logits.
+            expert_outputs: ``[E, ..., H]``, or a list of one per expert.
+            teacher_logits: ``[B, T, V]``, detached here.
             num_items: what sums are divided by, in place of the call's valid positions: their number in a whole
                 accumulation window.
             return_detailed: answer every term and metric instead of the total alone.
@@ -164,7 +204,20 @@ class Loss(nn.Module):
         if segment_ids is not None:
             segment_ids = check_tokens("segment_ids", segment_ids, shape, device, "logits")
 
-        wants, candidates = prepared_wants(self.plan)
+        given = {
+            "hidden_states": hidden_states,
+            "lm_head": lm_head,
+            "lm_head_bias": lm_head_bias,
+            "mtp_logits": mtp_logits,
+            "mtp_hidden_states": mtp_hidden_states,
+            "gate_logits": gate_logits,
+            "expert_indices": expert_indices,
+            "expert_outputs": expert_outputs,
+            "teacher_logits": teacher_logits,
+        }
+        skipped = skipped_terms(self.plan, given, self._told)
+        wants, candidates = prepared_wants(active_needs(self.plan, skipped))
+        segmented = self._mtp is not None and "mtp_loss" not in skipped
         prepared = prepare(
             targets,
             attention_mask,
@@ -175,31 +228,72 @@ class Loss(nn.Module):
             model.ignore_index,
             model.eos_token_id,
             model.pad_token_id,
-            " ".join(wants),
+            " ".join([*wants, "segment"] if segmented else wants),
             [number for pick in candidates for number in (pick.size, pick.window)],
         )
+        segment = prepared.pop(2 + len(wants)) if segmented else None
         if self.config.compile.checks == "full":
             valid = prepared[0].view(shape)
             aligned = targets.roll(-1, 1) if self.config.targets.shift else targets
             check_target_range(aligned, valid, vocab_size)
+        call = Call(shape, rows.shape[2], vocab_size, device, attention_mask, prepared, segment)
+        extras = collect(self.plan, skipped, given, call)
+        if self.log_variances is not None:
+            extras["log_variances"] = self.log_variances
         batch = Batch(
-            rows.flatten(0, 1), prepared, as_items(num_items, device), self._schedules, self._limits
+            rows.flatten(0, 1),
+            prepared,
+            as_items(num_items, device),
+            self._schedules,
+            self._limits,
+            extras,
+            {} if self.heads is None or "hidden" not in extras else dict(self.heads.named_parameters()),
         )
-        mode = Mode(vocab_size, return_detailed, self.training, self._closes_every)
+        mode = Mode(vocab_size, return_detailed, self.training, self._closes_every, skipped)
         answer = self._run(batch, mode)
         return LossOutput(answer) if return_detailed else answer["total_loss"]
 
     def _run(self, batch: Batch, mode: Mode) -> dict[str, Tensor]:
+        if "gate_logits" in batch.extras:
+            gates = batch.extras["gate_logits"]
+            self.state.hold_experts(gates.shape[0], gates.shape[2])
         state = self.state.tensors()
         if torch.compiler.is_compiling():  # the caller compiles the whole step: be part of that graph
-            return build_graph(self.plan, mode)(batch, state)
+            answer, after = build_graph(self.plan, mode)(batch, state)
+            self.state.write(after)
+            return answer
         logits = batch.logits
-        differentiable = logits.requires_grad and torch.is_grad_enabled()
-        variant = (logits.dtype, differentiable, batch.num_items is None, torch.are_deterministic_algorithms_enabled())
+        differentiable = torch.is_grad_enabled() and (
+            logits.requires_grad or any(tensor.requires_grad for tensor in batch.extras.values())
+        )
+        variant = (logits.dtype, differentiable, batch.num_items is None, *sorted(batch.extras))
         graph = compiled_graph(self.plan, mode, logits.device, variant)
-        for tensor in (logits, *batch.prepared):
+        for tensor in (logits, *batch.prepared, *(batch.extras[name] for name in _ROWS if name in batch.extras)):
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        return graph(batch, state)
+        for name in ("gate_logits", "expert_outputs"):
+            if name in batch.extras:
+                torch._dynamo.maybe_mark_dynamic(batch.extras[name], 1)
+        answer, after = graph(batch, state)
+        self.state.write(after)
+        return answer
+
+    @property
+    def _mtp(self) -> MtpLoss | None:
+        return next((p.term for p in self.plan.terms if isinstance(p.term, MtpLoss)), None)
+
+    @property
+    def expert_bias(self) -> Tensor:
+        """The bias per layer and expert of ``moe_balance_loss`` with ``method: loss_free``, ``[L, E]`` float64.
+
+        A router adds it to its scores before it picks its top k, and leaves it out of the gate's weights. It is there
+        after the first call, or after a checkpoint was loaded.
+
+        Raises:
+            ArgumentValueError: there was no call yet, so the number of layers is not known.
+        """
+        if "expert_bias" not in self.state._buffers:
+            raise ArgumentValueError("`expert_bias` is there after the first call with `gate_logits`.")
+        return self.state.expert_bias
 
     @property
     def _closes_every(self) -> int:
@@ -225,10 +319,9 @@ class Loss(nn.Module):
     @torch.no_grad()
     def close_step(self) -> None:
         """Close the optimizer step by hand: what an attached optimizer does."""
-        temperature = self.config.primary.temperature
-        adaptive = temperature is not None and temperature.adaptive
         state = self.state.tensors()
-        close(state, torch.ones_like(state["step"], dtype=torch.bool), adaptive, self._limits)
+        closes = torch.ones_like(state["step"], dtype=torch.bool)
+        self.state.write(close(state, closes, closing_of(self.plan), self._limits))
 
     def metrics(self) -> dict[str, Tensor]:
         """Return what the loss holds now, as 0-d tensors on its device: temperature, step, and each weight."""
@@ -257,13 +350,27 @@ class Loss(nn.Module):
         return copy
 
     def _apply(self, fn: Any, recurse: bool = True) -> Loss:
-        kept = {name: getattr(self, name) for name in ("_schedules", "_limits")}
-        super()._apply(fn, recurse)
-        for name, buffer in kept.items():  # numbers of the configuration keep their float64
+        tables = {name: getattr(self, name) for name in ("_schedules", "_limits")}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, table in tables.items():  # numbers of the configuration keep their float64
             moved = getattr(self, name)
-            if moved.dtype != buffer.dtype:
-                setattr(self, name, torch.empty_like(buffer, device=moved.device) if buffer.is_meta else buffer.to(moved.device))
+            if moved.dtype != table.dtype:
+                setattr(self, name, keep_dtype(table, moved.device))
         return self
+
+
+def _own_heads(plan: Plan) -> MtpHeads | None:
+    term = next((p.term for p in plan.terms if isinstance(p.term, MtpLoss)), None)
+    model = plan.config.model
+    if term is None or model.hidden_size is None:
+        return None
+    width = model.padded_vocab_size or model.vocab_size
+    if width is None and term.heads != "tied":
+        raise ArgumentValueError(
+            f"`mtp_loss` with `heads: {term.heads}` needs `model.vocab_size` to make its heads: set it in the "
+            "configuration, or pass `vocab_size=…` to `Loss.load`."
+        )
+    return MtpHeads(term.heads, term.num_future_tokens, model.hidden_size, width)
 
 
 def _check_model(plan: Plan) -> None:

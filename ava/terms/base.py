@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ava.terms.items import Items
     from ava.terms.rows import Rows
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "TARGET",
     "Candidates",
     "Column",
+    "HeadsTerm",
     "Kind",
     "Needs",
+    "OwnMeanTerm",
     "Pick",
     "RowTerm",
     "Schedule",
@@ -52,6 +56,7 @@ class Statistic(StrEnum):
     MAX_LOG_PROB = "max_log_prob"  # max_v log p_v (without a gradient)
     MARGIN = "margin"  # max_v z_v - log sum of exp z over the others
     ARGMAX = "argmax"  # the first column of the maximum (without a gradient)
+    DIVERGENCE = "divergence"  # KL(teacher || student) at the teacher's temperature
 
 
 class Column(StrEnum):
@@ -109,6 +114,7 @@ class Needs:
             positions before this one in its segment).
         inputs: arguments of ``Loss.forward`` beyond logits and targets.
         model: fields of ``model:`` that must be set when the loss is built.
+        teacher_temperature: temperature of the divergence from a teacher, where that statistic is wanted.
     """
 
     statistics: frozenset[Statistic] = frozenset()
@@ -116,6 +122,7 @@ class Needs:
     positions: frozenset[Literal["run", "before"]] = frozenset()
     inputs: tuple[str, ...] = ()
     model: tuple[str, ...] = ()
+    teacher_temperature: float | None = None
 
     def __or__(self, other: Needs) -> Needs:
         def union(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -127,6 +134,7 @@ class Needs:
             self.positions | other.positions,
             union(self.inputs, other.inputs),
             union(self.model, other.model),
+            other.teacher_temperature if self.teacher_temperature is None else self.teacher_temperature,
         )
 
 
@@ -205,6 +213,7 @@ class Kind(StrEnum):
     """How a term's value becomes a scalar."""
 
     ROWS = "rows"  # a value per row of logits: sum over valid positions / n
+    HEADS = "heads"  # a value per row of each future-token head: mean over heads of sum / n
     OWN_MEAN = "own-mean"  # a mean over its own items, times (valid positions / n)
 
 
@@ -246,6 +255,10 @@ class Term(Section):
     def needs(self) -> Needs:
         """Return what the term must be given."""
 
+    def missing(self, given: AbstractSet[str]) -> str | None:
+        """Return the argument of ``forward`` that the term lacks in a call with these, or None."""
+        return next((name for name in self.needs().inputs if name not in given), None)
+
     @abstractmethod
     def untrained(self, vocab_size: int) -> float | None:
         """Return the raw value for an untrained model (uniform ``p``), or None where no formula tells."""
@@ -273,3 +286,26 @@ class RowTerm(Term):
     @abstractmethod
     def value(self, rows: Rows) -> Tensor:
         """Return the value of each row, ``[N]``, in nats. Rows that are not valid are dropped afterwards."""
+
+
+class HeadsTerm(Term):
+    """A term on the rows of the future-token heads: for each head a sum over its valid positions / n, then the mean."""
+
+    kind: ClassVar[Kind] = Kind.HEADS
+
+    @abstractmethod
+    def value(self, heads: Rows, main: Rows) -> Tensor:
+        """Return the value of each row of each head, ``[K, N]``, in nats.
+
+        ``heads`` holds ``K * N`` rows, head by head; ``main`` the ``N`` rows of the model's own logits.
+        """
+
+
+class OwnMeanTerm(Term):
+    """A term with a mean over items of its own; the total takes it times ``valid positions / n``."""
+
+    kind: ClassVar[Kind] = Kind.OWN_MEAN
+
+    @abstractmethod
+    def value(self, items: Items) -> Tensor:
+        """Return the mean over the term's own items, 0-d; 0, connected to its input, where there are none."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Bounds", "WeightRange", "as_tuple"]
+__all__ = ["Bounds", "ExpertUsage", "WeightRange", "as_tuple"]
 
 
 def as_tuple(value: object) -> object:
@@ -35,3 +35,17 @@ WeightRange = Annotated[
     tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=1)]], BeforeValidator(as_tuple)
 ]
 """``[low, high]`` with ``0 <= low <= 1 <= high``."""
+
+
+def _usage_kind(value: object) -> str:
+    return "list" if isinstance(value, (list, tuple)) else "number"
+
+
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+ExpertUsage = Annotated[
+    Annotated[_Share, Tag("number")]
+    | Annotated[tuple[_Share, ...], Field(min_length=1), BeforeValidator(as_tuple), Tag("list")],
+    Discriminator(_usage_kind),
+]
+"""A share of the load for every expert, or one share per expert."""

@@ -52,4 +52,4 @@ class FocalLoss(RowTerm):
         """Return the raw value for a uniform prediction."""
         import math
 
-        return self.alpha * (1 - 1 / vocab_size) ** self.gamma * math.log(vocab_size)
+        return self.alpha * math.pow(1 - 1 / vocab_size, self.gamma) * math.log(vocab_size)

@@ -89,4 +89,5 @@ class Rows:
             largest, margin = largest[:, None], margin[:, None]
         certain = (log_prob >= largest) & (largest > CERTAIN)
         usual = -(-log_prob.clamp(max=CERTAIN / 2).exp()).log1p()
-        return softplus(margin).where(certain, usual)
+        # torch's own threshold of 20 drops e^-20, which float64 can see
+        return softplus(margin, threshold=40.0).where(certain, usual)
