@@ -159,9 +159,9 @@ def close(state: Tensors, closes: Tensor, closing: Closing, limits: Tensor) -> T
         closing: what a boundary does beside counting.
         limits: the temperature's change a step, its lowest and its highest value, ``[3]``.
     """
-    after = dict(state)
+    after = {**state, **_remembered(state, closes)}
     if closing.adaptive:
-        after.update(_moved_temperature(state, closes, limits))
+        after["temperature"] = _moved_temperature(after, closes, limits)
     if closing.method is not None and "expert_counts" in state:
         after.update(_balanced_experts(state, closes, closing))
     after["step"] = state["step"] + closes.long()
@@ -186,20 +186,22 @@ def _balanced_experts(state: Tensors, closes: Tensor, closing: Closing) -> Tenso
     return after
 
 
-def _moved_temperature(state: Tensors, closes: Tensor, limits: Tensor) -> Tensors:
-    place = torch.arange(HISTORY, device=limits.device)
+def _remembered(state: Tensors, closes: Tensor) -> Tensors:
+    place = torch.arange(HISTORY, device=state["history"].device)
     mean_loss = state["loss_sum"] / state["tokens"].clamp(min=1)
     seen = closes & (state["tokens"] > 0) & mean_loss.isfinite()
     history = torch.where((place == state["observed"] % HISTORY) & seen, mean_loss, state["history"])
-    observed = state["observed"] + seen.long()
-    held = observed.clamp(max=HISTORY)
-    filled = place < held
+    return {"history": history, "observed": state["observed"] + seen.long()}
+
+
+def _moved_temperature(state: Tensors, closes: Tensor, limits: Tensor) -> Tensor:
+    history, temperature = state["history"], state["temperature"]
+    held = state["observed"].clamp(max=HISTORY)
+    filled = torch.arange(HISTORY, device=history.device) < held
     mean = torch.where(filled, history, 0.0).sum() / held.clamp(min=1)
     variance = torch.where(filled, (history - mean).square(), 0.0).sum() / (held - 1).clamp(min=1)
     variation = variance.sqrt() / mean
     rate, low, high = limits.unbind()
     move = torch.where(variation > _UNSTEADY, rate, torch.where(variation < _STEADY, -rate, 0.0))
-    temperature = state["temperature"]
     moved = torch.minimum(torch.maximum(temperature + move, low), high)
-    temperature = torch.where(closes & (held >= READY), moved, temperature)
-    return {"history": history, "observed": observed, "temperature": temperature}
+    return torch.where(closes & (held >= READY), moved, temperature)

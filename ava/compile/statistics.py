@@ -17,6 +17,7 @@ has an exact loss, an exact ``1 - p`` and an exact gradient, where ``1 - exp(z -
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from ava.terms.rows import CERTAIN
 
 __all__ = ["RowStatistics", "compute_dtype"]
 
+_LOG2_E = math.log2(math.e)
 _FLOOR = -1e4
 """``exp`` of this is 0 in every float type; keeps ``0 * -inf`` out of the entropy."""
 _NEVER = -1e30
@@ -95,10 +97,13 @@ class RowStatistics(torch.autograd.Function):
         """
         real = logits if logits.shape[1] == vocab_size else logits[:, :vocab_size]
         top = real.amax(1)
-        z = real.to(inverse_temperature.dtype) * inverse_temperature
+        # In powers of two: Inductor writes an `exp` that several sums read to memory, and computes an `exp2` once
+        # in registers.
+        per_octave = inverse_temperature * _LOG2_E
+        z = real.to(inverse_temperature.dtype) * per_octave
+        below = z - (top.to(z.dtype) * per_octave)[:, None]
+        e = below.exp2()
         largest = top.to(z.dtype) * inverse_temperature
-        below = z - largest[:, None]
-        e = below.exp()
         total = e.sum(1)
         log_total = total.log()
         out: dict[Statistic, Tensor] = {Statistic.MAX_LOG_PROB: -log_total}
@@ -107,9 +112,9 @@ class RowStatistics(torch.autograd.Function):
         if Statistic.LSE in wanted:
             out[Statistic.LSE] = largest + log_total
         if Statistic.ENTROPY in wanted:
-            out[Statistic.ENTROPY] = log_total - (e * below.clamp(min=_FLOOR)).sum(1) / total
+            out[Statistic.ENTROPY] = log_total - (e * below.clamp(min=_FLOOR)).sum(1) / (total * _LOG2_E)
         if Statistic.MEAN_LOGIT in wanted:
-            out[Statistic.MEAN_LOGIT] = z.sum(1) / vocab_size
+            out[Statistic.MEAN_LOGIT] = z.sum(1) / (vocab_size * _LOG2_E)
         if Statistic.MARGIN in wanted:
             rest = torch.where(real < top[:, None], e, 0.0).sum(1)
             log_rest = torch.ops.ava.rest_log_sum(real, inverse_temperature, rest).clamp(min=_NEVER)
@@ -119,11 +124,11 @@ class RowStatistics(torch.autograd.Function):
         if Statistic.ARGMAX in wanted:
             column = torch.arange(vocab_size, dtype=torch.int32, device=logits.device)
             out[Statistic.ARGMAX] = torch.where(real < top[:, None], vocab_size, column).amin(1).long()
-        lse_student = lse_teacher = log_total
+        log_student = top_teacher = log_teacher = log_total
         if Statistic.DIVERGENCE in wanted:
             assert teacher is not None
             divergence = _divergence(real, top, teacher[:, :vocab_size], teacher_temperature, z.dtype)
-            out[Statistic.DIVERGENCE], lse_student, lse_teacher = divergence
+            out[Statistic.DIVERGENCE], log_student, top_teacher, log_teacher = divergence
 
         log_probs = []
         for picked in columns:
@@ -138,14 +143,14 @@ class RowStatistics(torch.autograd.Function):
             inverse_temperature,
             valid,
             top,
-            largest + log_total,
             -log_total,
             log_rest_share,
             certain,
             out.get(Statistic.ENTROPY, log_total),
             logits if teacher is None else teacher,
-            lse_student,
-            lse_teacher,
+            log_student,
+            top_teacher,
+            log_teacher,
             *columns,
             *log_probs,
         )
@@ -159,13 +164,11 @@ class RowStatistics(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the logits, in their dtype."""
-        logits, inverse_temperature, valid, top, lse, max_log_prob, log_rest_share, certain, entropy = (
-            ctx.saved_tensors[:9]
-        )
-        teacher, lse_student, lse_teacher = ctx.saved_tensors[9:12]
+        logits, inverse_temperature, valid, top, max_log_prob, log_rest_share, certain, entropy = ctx.saved_tensors[:8]
+        teacher, log_student, top_teacher, log_teacher = ctx.saved_tensors[8:12]
         columns = ctx.saved_tensors[12 : 12 + ctx.picks]
         log_probs = ctx.saved_tensors[12 + ctx.picks :]
-        zero = torch.zeros_like(lse)
+        zero = torch.zeros_like(max_log_prob)
         given = dict(zip(ordered(ctx.wanted), gradients, strict=False))
         picked = [
             torch.where((column >= 0) & valid[:, None], gradient, 0.0)
@@ -180,7 +183,9 @@ class RowStatistics(torch.autograd.Function):
         g_mean = given.get(Statistic.MEAN_LOGIT, zero) / ctx.vocab_size
 
         # Relative to the log-sum without a certain maximum, e_j <= 1 for all other columns, however certain it is.
-        base = lse + log_rest_share
+        # The maximum is taken off first, as in the forward: one sum of both would round it to the size of the logits.
+        largest = top.to(zero.dtype) * inverse_temperature
+        base = log_rest_share - max_log_prob
         rest_share = log_rest_share.exp() * inverse_temperature
         scaled = [inverse_temperature * g for g in (share, g_entropy, g_margin, g_mean)]
         a = rest_share * (share - g_entropy * (log_rest_share + entropy)) - scaled[2]
@@ -196,12 +201,13 @@ class RowStatistics(torch.autograd.Function):
 
         def pull(student: Tensor, told: Tensor) -> Tensor:
             """Gradient of the divergence at columns with these logits of student and teacher."""
-            p = (student.to(zero.dtype) * per_degree - lse_student[:, None]).exp()
-            q = (told.to(zero.dtype) * per_degree - lse_teacher[:, None]).exp()
+            top_student = top.to(zero.dtype) * per_degree
+            p = (student.to(zero.dtype) * per_degree - top_student[:, None] - log_student[:, None]).exp()
+            q = (told.to(zero.dtype) * per_degree - top_teacher[:, None] - log_teacher[:, None]).exp()
             return torch.where(valid[:, None], g_divergence[:, None] * (p - q), 0.0)
 
         def dense(t: Tensor, is_other: Tensor) -> Tensor:
-            """Gradient before the picks at columns with ``t = z - base``; the certain maximum has its own."""
+            """Gradient before the picks at columns with ``t = z - largest - base``; the certain maximum has its own."""
             linear = a[:, None] + b[:, None] * t.clamp(min=_FLOOR) if curved else a[:, None]
             g = t.exp() * linear
             if smoothed:
@@ -215,7 +221,7 @@ class RowStatistics(torch.autograd.Function):
         width = logits.shape[1]
         real = logits if width == ctx.vocab_size else logits[:, : ctx.vocab_size]
         z = real.to(base.dtype) * inverse_temperature
-        gradient = dense(z - base[:, None], real < crown)
+        gradient = dense((z - largest[:, None]) - base[:, None], real < crown)
         if taught:
             gradient = gradient + pull(real, teacher[:, : ctx.vocab_size])
         out = gradient.to(logits.dtype)
@@ -234,8 +240,11 @@ class RowStatistics(torch.autograd.Function):
 
 def _divergence(
     real: Tensor, top: Tensor, teacher: Tensor, temperature: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``KL(teacher || student)`` per row, and the log-partitions of student and teacher at the temperature."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return ``KL(teacher || student)`` per row, and what the backward needs of both at the temperature.
+
+    That is the student's log-partition above its maximum, the teacher's maximum, and its log-partition above that.
+    """
     per_degree = 1 / temperature
     top_student = top.to(dtype) * per_degree
     student = real.to(dtype) * per_degree - top_student[:, None]
@@ -246,7 +255,8 @@ def _divergence(
     q = told.exp()
     total = q.sum(1)
     gap = torch.where(q > 0, q * (told - student), 0.0).sum(1) / total
-    return gap - total.log() + log_student, top_student + log_student, top_teacher + total.log()
+    log_teacher = total.log()
+    return gap - log_teacher + log_student, log_student, top_teacher, log_teacher
 
 
 _FIXED = frozenset({Statistic.MAX_LOG_PROB, Statistic.ARGMAX})

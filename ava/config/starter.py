@@ -33,7 +33,9 @@ _TAIL = """
 
 def starter(extends: str = "standard") -> str:
     """Return the text of a first configuration that builds on ``extends``."""
-    entries = {name: f"  {'' if name == ON else '# '}{name}: {{weight: {_weight(cls)}}}" for name, cls in ROSTER.items()}
+    entries = {
+        name: f"  {'' if name == ON else '# '}{name}: {{weight: {_weight(cls)}}}" for name, cls in ROSTER.items()
+    }
     width = max(map(len, entries.values()))
     lines = [f"{entry:<{width}}  # {_summary(ROSTER[name])}" for name, entry in entries.items()]
     return f"{MODELINE}\n{_HEAD.format(extends=extends)}" + "\n".join(lines) + "\n" + _TAIL

@@ -231,5 +231,3 @@ def _effect(plan: Plan, section: Section, name: str, path: Path) -> Effect:
     if path[:1] == ("terms",) and name == "if_missing" and not plan.inputs:
         return "none"
     return "runtime" if is_runtime(type(section), name) else "static"
-
-

@@ -341,13 +341,9 @@ class Loss(nn.Module):
         names = ", ".join(planned.name for planned in self.plan.terms)
         return f"{self.config.primary.type}{', ' if names else ''}{names}"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Loss:
-        copy = type(self)(self.config)
-        memo[id(self)] = copy
-        copy.load_state_dict(self.state_dict())
-        copy.to(self._schedules.device)
-        copy.train(self.training)
-        return copy
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the optimizer out: a copy, or what was pickled, is attached to none."""
+        return {**self.__dict__, "_attached": None}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Loss:
         tables = {name: getattr(self, name) for name in ("_schedules", "_limits")}

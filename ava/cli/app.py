@@ -1,0 +1,46 @@
+"""The commands, put together. Only the module of the command that was asked for is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+__all__ = ["COMMANDS", "build_app"]
+
+COMMANDS = ("validate", "explain", "dry-run", "presets", "init", "schema", "graph", "rule", "rules")
+"""In the order in which the help lists them; each is the module of that name, which defines ``register``."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the application: of all commands, or of the one that ``arguments`` begin with, which is faster."""
+    app = typer.Typer(name="ava-loss", no_args_is_help=True, pretty_exceptions_enable=False, context_settings=CONTEXT)
+    app.callback()(_main)
+    asked = [name for name in arguments[:1] if name in COMMANDS and "_AVA_LOSS_COMPLETE" not in os.environ]
+    for name in asked or COMMANDS:
+        import_module(f"ava.cli.{name.replace('-', '_')}").register(app)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ava import __version__
+
+        typer.echo(f"ava-loss {__version__}")
+        raise typer.Exit
+
+
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The loss of a language model, as a file: validated like code, explained before it runs.
+
+    Exit codes: 0 clean, 1 findings (whatever a file contains), 2 could not do it.
+    """

@@ -1,0 +1,181 @@
+"""``ava-loss dry-run``: build the loss, run it on synthetic tensors, and see what it does and costs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Reference, Sets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ava.cli.output import Output
+    from ava.run.dry_run.report import Measured
+
+__all__ = ["register"]
+
+
+class Format(StrEnum):
+    """How the figures are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class Scenario(StrEnum):
+    """What the tensors look like."""
+
+    RANDOM = "random"
+    TRAINED = "trained"
+    REPETITIVE = "repetitive"
+    COLLAPSED = "collapsed"
+    PACKED = "packed"
+    PADDED = "padded"
+    BALANCED = "balanced"
+    SKEWED = "skewed"
+
+
+class Engine(StrEnum):
+    """Where the statistics come from."""
+
+    LOGITS = "logits"
+    LINEAR = "linear"
+
+
+class Dtype(StrEnum):
+    """Dtype of the tensors."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT64 = "float64"
+
+
+class Severity(StrEnum):
+    """From which severity on a finding fails."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("dry-run")(dry_run)
+
+
+def dry_run(
+    reference: Reference,
+    scenario: Annotated[Scenario, typer.Option("--scenario", help="State of the model, or layout of the batch.")] = (
+        Scenario.RANDOM
+    ),
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Rows.")] = 4,
+    seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Positions of a row.")] = 128,
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", min=2, help="By default the configuration's, else 1024.")
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="Dtype of the tensors.")] = Dtype.FLOAT32,
+    device: Annotated[str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, ….")] = "cpu",
+    engine: Annotated[Engine, typer.Option("--engine", help="Where the statistics come from.")] = Engine.LOGITS,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps to time.")] = 10,
+    at_step: Annotated[
+        int | None, typer.Option("--at-step", min=0, help="Step whose weights count; by default, after all schedules.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the tensors.")] = 0,
+    compile: Annotated[bool, typer.Option("--compile/--no-compile", help="Whether to compile.")] = True,
+    fail_on: Annotated[
+        Severity, typer.Option("--fail-on", help="Exit with 1 at a finding this bad or worse.")
+    ] = Severity.ERROR,
+    format: Annotated[Format, typer.Option("--format", help="How the figures are written.")] = Format.TEXT,
+    sets: Sets = None,
+    preset_path: PresetPath = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
+) -> None:
+    """Compile a loss, run it forward and backward on synthetic tensors, and measure each term.
+
+    Needs torch: pip install 'ava-loss[torch]'.
+    """
+    from ava.cli.output import Output, say
+    from ava.cli.sources import load_config
+    from ava.errors import ArgumentValueError
+
+    if engine is Engine.LINEAR:
+        raise ArgumentValueError("--engine linear: this release runs dry on logits only; use `--engine logits`")
+    config = load_config(reference, sets, preset_path)
+    _need_torch()
+    with _progress(quiet, color) as tell:
+        from ava.run.dry_run.measure import Request, dry_run
+        from ava.run.dry_run.scenarios import Scenario as Drawn
+
+        request = Request(
+            scenario=Drawn(scenario.value),
+            batch=batch,
+            length=seq_len,
+            vocab_size=vocab_size,
+            dtype=dtype.value,
+            device=device,
+            compiled=compile,
+            steps=steps,
+            seed=seed,
+            step=at_step,
+        )
+        measured = dry_run(config, request, tell)
+    if not quiet and (format is Format.JSON or output is not None):
+        for note in measured.notes:
+            say(f"note: {note}")
+    _write(Output(output, color), format, measured, request)
+    order = [item.value for item in Severity]
+    failing = order[: order.index(fail_on.value) + 1]
+    raise typer.Exit(1 if any(finding.severity in failing for finding in measured.findings) else 0)
+
+
+def _write(out: Output, format: Format, measured: Measured, request: Any) -> None:
+    if format is Format.JSON:
+        from ava.cli.output import dumps
+        from ava.cli.render.findings import finding_dict
+
+        out.write(dumps({**measured.to_dict(), "findings": [finding_dict(item) for item in measured.findings]}))
+    elif format is Format.MARKDOWN:
+        from ava.cli.render.dry_run import measured_markdown
+
+        out.write(measured_markdown(measured, request))
+    else:
+        from ava.cli.render.dry_run import draw_measured
+
+        out.draw(*draw_measured(measured, request))
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    from ava.errors import MissingDependencyError
+
+    if find_spec("torch") is None:
+        raise MissingDependencyError("dry-run needs torch, which is not installed: pip install 'ava-loss[torch]'")
+
+
+@contextmanager
+def _progress(quiet: bool, color: Color) -> Iterator[Callable[[str], None]]:
+    """Show the stages on standard error while they run, where that is a terminal."""
+    import sys
+
+    from ava.cli.output import use_color
+
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, no_color=not use_color(color, sys.stderr), highlight=False)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("importing torch", total=None)
+        yield lambda stage: progress.update(task, description=stage)

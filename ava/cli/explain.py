@@ -1,0 +1,124 @@
+"""``ava-loss explain``: every value of a configuration and where it came from; a term; a field."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, Sets, complete_preset
+
+if TYPE_CHECKING:
+    from ava.cli.output import Output
+    from ava.plan.explain import Explanation
+    from ava.terms.base import Term
+
+__all__ = ["register"]
+
+
+class Format(StrEnum):
+    """How an explanation is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(explain)
+
+
+def explain(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET|TERM", help="A preset's name, a path, `-`, or a term.", autocompletion=complete_preset
+        ),
+    ],
+    subject: Annotated[
+        str | None, typer.Argument(metavar="[TERM|FIELD]", help="A term, a field, or TERM.FIELD of the preset.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
+    sets: Sets = None,
+    preset_path: PresetPath = None,
+    output: OutputOption = None,
+    color: ColorOption = Color.AUTO,
+) -> None:
+    """Explain a preset, a term or a field: values and their origins, formulas, sizes and costs."""
+    from ava.cli.output import Output
+    from ava.cli.sources import load_config
+    from ava.load import find_preset
+    from ava.plan.explain import explain as explain_config
+    from ava.plan.subjects import term_class
+
+    out = Output(output, color)
+    if subject is None and not find_preset(reference, preset_path or ()):
+        cls = term_class(reference)
+        if cls is not None or reference == "main_loss":
+            _show_term(out, format, cls)
+            return
+    told = explain_config(load_config(reference, sets, preset_path))
+    if subject is None:
+        _show_preset(out, format, told)
+    else:
+        _show_subject(out, format, told, subject)
+
+
+def _show_preset(out: Output, format: Format, told: Explanation) -> None:
+    if format is Format.JSON:
+        from ava.cli.output import dumps
+
+        out.write(dumps(told.to_dict()))
+    elif format is Format.MARKDOWN:
+        from ava.cli.render.explain_markdown import preset_markdown
+
+        out.write(preset_markdown(told))
+    else:
+        from ava.cli.render.explain import draw_preset
+
+        out.draw(*draw_preset(told))
+
+
+def _show_subject(out: Output, format: Format, told: Explanation, subject: str) -> None:
+    from ava.cli.output import dumps
+    from ava.plan.subjects import find_field, find_term_info
+
+    term = find_term_info(told, subject)
+    fields = find_field(told, subject) if term is None else find_field(told, term.name)
+    if format is Format.JSON:
+        data: dict[str, Any] = {"values": [field.to_dict() for field in fields]}
+        if term is not None:
+            data |= {"name": term.name, **term.to_dict(), "share": told.share(term)}
+        out.write(dumps(data if term is not None or len(fields) > 1 else fields[0].to_dict()))
+    elif format is Format.MARKDOWN:
+        from ava.cli.render.explain_markdown import fields_markdown, term_markdown
+
+        out.write((term_markdown(term) if term is not None else "") + fields_markdown(fields))
+    else:
+        from ava.cli.render.explain import draw_field, draw_fields, draw_term
+
+        if term is not None:
+            out.draw(draw_term(term, whole=True), "", draw_fields(fields))
+        elif len(fields) > 1:
+            out.draw(draw_fields(fields))
+        else:
+            out.draw(*draw_field(fields[0]))
+
+
+def _show_term(out: Output, format: Format, cls: type[Term] | None) -> None:
+    from ava.cli.output import dumps
+    from ava.plan.subjects import term_page
+
+    term, fields, vocab_size = term_page(cls)
+    if format is Format.JSON:
+        out.write(dumps({"name": term.name, **term.to_dict(), "fields": [field.to_dict() for field in fields]}))
+    elif format is Format.MARKDOWN:
+        from ava.cli.render.explain_markdown import term_fields_markdown, term_markdown
+
+        out.write(term_markdown(term, whole=True) + term_fields_markdown(fields))
+    else:
+        from ava.cli.render.explain import draw_term_page
+
+        out.draw(*draw_term_page(term, fields, vocab_size))

@@ -1,0 +1,169 @@
+"""From what stands on the command line to loaded configurations."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ava.errors import AvaError, Finding, SourceError
+
+if TYPE_CHECKING:
+    from ava.config import Config
+    from ava.load import Preset, Source
+
+__all__ = ["STDIN", "Checked", "InvalidError", "check_all", "expand", "load_config", "open_source", "preset_named"]
+
+STDIN = "<stdin>"
+_SUFFIXES = (".yaml", ".yml")
+
+
+class InvalidError(AvaError):
+    """A configuration that is needed has mistakes; they are said with their frames, and the exit code is 1."""
+
+    def __init__(self, source: Source, findings: tuple[Finding, ...]) -> None:
+        self.source = source
+        self.findings = findings
+        super().__init__(f"{source.name}: {len(findings)} errors")
+
+
+def open_source(reference: str, sets: Sequence[str] | None, preset_path: Sequence[Path] | None) -> Source:
+    """Return the source that ``reference`` names: a preset, a path, or ``-``."""
+    from ava.load import load, load_text
+
+    if reference == "-":
+        return load_text(_stdin(), STDIN, overrides=sets or None, preset_path=preset_path or ())
+    return load(reference, overrides=sets or None, preset_path=preset_path or ())
+
+
+def load_config(reference: str, sets: Sequence[str] | None, preset_path: Sequence[Path] | None) -> Config:
+    """Return a valid configuration, or raise :class:`InvalidError`."""
+    from ava.config import validate
+
+    source = open_source(reference, sets, preset_path)
+    config, findings = validate(source)
+    if config is None:
+        raise InvalidError(source, tuple(finding for finding in findings if finding.severity == "error"))
+    return config
+
+
+def preset_named(name: str, preset_path: Sequence[Path] | None) -> Preset:
+    """Return the preset called ``name``, or raise :class:`~ava.errors.SourceError`."""
+    from ava.load import find_preset, is_preset_name
+    from ava.load.presets import unknown_preset
+
+    found = find_preset(name, preset_path or ()) if name and is_preset_name(name) else None
+    if found is None:
+        raise SourceError(unknown_preset(name, preset_path or ()))
+    return found
+
+
+def _stdin() -> bytes:
+    from ava.load.text import MAX_BYTES
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+@dataclass
+class Checked:
+    """What several configurations hold: findings once each, the texts they point into, and what could not be read."""
+
+    findings: list[Finding] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    count: int = 0
+
+
+def check_all(paths: Sequence[str], sets: Sequence[str] | None, preset_path: Sequence[Path] | None) -> Checked:
+    """Validate everything that ``paths`` name. What a parent got wrong is in the answer once."""
+    from ava.config import validate
+    from ava.load.overrides import parse_overrides
+
+    parse_overrides(sets or ())  # what cannot be read is wrong for all of them
+    checked, seen = Checked(), set()
+    for reference in expand(paths, preset_path, checked.failures):
+        try:
+            source = open_source(reference, sets, preset_path)
+        except SourceError as error:
+            checked.failures.append(str(error))
+            continue
+        checked.count += 1
+        checked.texts.update(source.texts)
+        for finding in validate(source)[1]:
+            key = (finding.code, finding.span, finding.path, finding.message)
+            if key not in seen:
+                seen.add(key)
+                checked.findings.append(finding)
+    return checked
+
+
+def expand(paths: Iterable[str], preset_path: Sequence[Path] | None, failures: list[str]) -> Iterator[str]:
+    """Yield each configuration once: presets, files, what folders hold and globs find, and ``-``.
+
+    A folder stands for every YAML file in it and below, hidden ones apart. One that holds none, and a glob that finds
+    none, is added to ``failures``.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        for reference in _expanded(path, preset_path, failures):
+            key = reference if _is_name(reference) else os.path.realpath(reference)
+            if key not in seen:
+                seen.add(key)
+                yield reference
+
+
+def _is_name(reference: str) -> bool:
+    from ava.load import is_preset_name
+
+    return is_preset_name(reference)
+
+
+def _expanded(path: str, preset_path: Sequence[Path] | None, failures: list[str]) -> Iterable[str]:
+    from ava.load import find_preset
+
+    if path == "-" or (path and _is_name(path) and find_preset(path, preset_path or ())):
+        return [path]
+    if os.path.isdir(path):  # noqa: PTH112  (False where no system call takes the path)
+        return _folder(path, failures)
+    if any(sign in path for sign in "*?[") and not os.path.exists(path):  # noqa: PTH110
+        return _glob(path, failures)
+    return [path]
+
+
+def _folder(path: str, failures: list[str]) -> list[str]:
+    found: list[str] = []
+
+    def refused(error: OSError) -> None:
+        failures.append(f"{error.filename}: {error.strerror}")
+
+    before = len(failures)
+    for folder, names, files in os.walk(path, onerror=refused):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found += [
+            os.path.normpath(Path(folder) / name)
+            for name in sorted(files)
+            if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+        ]
+    if not found and len(failures) == before:
+        failures.append(f"{path}: the folder holds no YAML file")
+    return [_as_path(item) for item in found]
+
+
+def _glob(path: str, failures: list[str]) -> list[str]:
+    found: list[str] = []
+    for item in sorted(glob.glob(path, recursive=True)):  # noqa: PTH207  (keeps the path as it was written)
+        if Path(item).is_dir():
+            continue
+        found.append(_as_path(item))
+    if not found:
+        failures.append(f"{path}: the pattern matches no file")
+    return found
+
+
+def _as_path(path: str) -> str:
+    """Return ``path`` so that it is no preset's name."""
+    return path if not _is_name(path) else os.path.join(os.curdir, path)  # noqa: PTH118

@@ -1,0 +1,116 @@
+"""``presets``, ``schema``, ``init``, ``graph``, ``rule``, ``rules`` and ``--version``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ava import __version__
+from ava.cli.rule import every_rule
+from ava.config import Config
+from ava.config.schema import schema_text
+from ava.load import data_folder, list_presets
+
+PRESETS = [preset.name for preset in list_presets() if preset.origin == "shipped"]
+SECTIONS = ("## What it does", "## Why is this bad", "## Example", "## Use instead")
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_list_of_presets(run, columns, golden, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    golden(f"presets_list_{columns}", run("presets", "list").out)
+
+
+def test_your_own_presets_come_first(run, tmp_path):
+    (tmp_path / "standard.yaml").write_text("version: 1\ndescription: Mine\n")
+    listed = run("presets", "list", "--preset-path", tmp_path, "--format", "json").json
+    assert listed[0] == {
+        "name": "standard",
+        "origin": str(tmp_path),
+        "description": "Mine",
+        "path": str(tmp_path / "standard.yaml"),
+    }
+    assert run("presets", "path", "standard", "--preset-path", tmp_path).out == f"{tmp_path / 'standard.yaml'}\n"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_shown_as_it_is_or_resolved(run, name, tmp_path):
+    path = data_folder("presets") / f"{name}.yaml"
+    assert run("presets", "path", name).out == f"{path}\n"
+    assert run("presets", "show", name).out == path.read_text()
+    target = tmp_path / "resolved.yaml"
+    assert run("presets", "show", name, "--resolved", "--output", target).code == 0
+    assert Config.load(target) == Config.load(name)
+
+
+def test_an_unknown_preset_is_2(run):
+    for command in ("show", "path"):
+        ran = run("presets", command, "standrd")
+        assert (ran.code, ran.out) == (2, "")
+        assert "did you mean `standard`?" in ran.err
+
+
+def test_the_schema(run):
+    assert run("schema").out == schema_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_graph_of_each_preset(run, name, golden):
+    golden(f"graph_{name}", run("graph", name).out)
+
+
+def test_init_writes_a_valid_file_and_never_overwrites(run, tmp_path, golden):
+    path = tmp_path / "ava-loss.yaml"
+    ran = run("init", tmp_path)
+    assert (ran.code, ran.out) == (0, "")
+    text = path.read_text()
+    golden("init", text)
+    assert run("validate", path).code == 0
+    assert run("init", path).code == 2
+    assert path.read_text() == text
+    assert run("init", tmp_path / "no" / "folder.yaml").code == 2
+    assert run("init", tmp_path / "other.yaml", "--extends", "nope").code == 2
+
+
+def test_every_line_of_the_starter_can_be_switched_on(run, tmp_path):
+    path = tmp_path / "all.yaml"
+    run("init", path)
+    old = path.read_text().splitlines()
+    lines = [line.replace("  # ", "  ", 1) if line.startswith("  # ") else line for line in old]
+    path.write_text("\n".join(lines) + "\n")
+    assert run("validate", path).code == 0, path.read_text()
+
+
+@pytest.mark.parametrize("rule", every_rule(), ids=lambda rule: rule.code)
+def test_every_rule_has_a_page(run, rule):
+    assert all(section in rule.doc for section in SECTIONS)
+    for name in (rule.code, rule.code.lower(), rule.name):
+        ran = run("rule", name)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith(f"{rule.code} {rule.name}")
+
+
+def test_rules_have_one_code_and_one_name(run):
+    rules = run("rules", "--format", "json").json
+    assert len({rule["code"] for rule in rules}) == len({rule["name"] for rule in rules}) == len(rules)
+    assert all(rule["summary"] for rule in rules)
+    assert run("rule", "unknown-kye").code == 2
+
+
+def test_version_help_and_usage(run):
+    assert run("--version").out == f"ava-loss {__version__}\n"
+    assert run("--help").code == 0
+    assert run("nonsense").code == 2
+    assert run("presets", "nonsense").code == 2
+
+
+def test_json_is_alone_on_standard_output(run):
+    for arguments in (
+        ["presets", "list"],
+        ["rules"],
+        ["rule", "AVA101"],
+        ["explain", "standard"],
+        ["explain", "z_loss"],
+    ):
+        json.loads(run(*arguments, "--format", "json").out)
