@@ -10,14 +10,27 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ava.compile.graph import Graph, Mode, build_graph
+from ava.compile.graph import Batch, Graph, Mode, build_graph
 from ava.errors import CompileError
 from ava.plan import Plan
 
-__all__ = ["EagerFallbackWarning", "compiled_graph"]
+__all__ = ["EagerFallbackWarning", "compiled_graph", "run_graph"]
 
 _CACHED = 256
+_ROWS = (
+    "teacher_logits",
+    "mtp_logits",
+    "mtp_hidden",
+    "mtp_targets",
+    "mtp_valid",
+    "hidden",
+    "sample",
+    "sample_rows",
+    "routed",
+)
+"""Extras whose first dimension changes with the batch."""
 
 
 class EagerFallbackWarning(UserWarning):
@@ -61,6 +74,22 @@ def compiled_graph(plan: Plan, mode: Mode, device: torch.device, variant: tuple[
             _warn_once(missing)
             enabled = False
     return _graph(_Key(plan), mode, enabled, device.type, variant)
+
+
+def run_graph(
+    plan: Plan, mode: Mode, batch: Batch, state: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Run a batch through its compiled graph, dynamic in the number of rows; see :func:`build_graph`."""
+    logits, extras = batch.logits, batch.extras
+    differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (logits, *extras.values()))
+    variant = (logits.dtype, differentiable, batch.num_items is None, *sorted(extras))
+    graph = compiled_graph(plan, mode, logits.device, variant)
+    for tensor in (logits, *batch.prepared, *(extras[name] for name in _ROWS if name in extras)):
+        torch._dynamo.maybe_mark_dynamic(tensor, 0)
+    for name in ("gate_logits", "expert_outputs"):
+        if name in extras:
+            torch._dynamo.maybe_mark_dynamic(extras[name], 1)
+    return graph(batch, state)
 
 
 @functools.lru_cache(maxsize=_CACHED)

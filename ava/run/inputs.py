@@ -10,6 +10,7 @@ from ava.errors import ArgumentTypeError, ArgumentValueError, TargetIndexError
 __all__ = [
     "as_items",
     "as_layers",
+    "check_device",
     "check_float",
     "check_logits",
     "check_mask",

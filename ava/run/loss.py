@@ -10,34 +10,22 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from ava.compile.compiler import compiled_graph
+from ava.compile.compiler import run_graph
 from ava.compile.graph import Batch, Mode, active_needs, build_graph, closing_of, prepared_wants
-from ava.compile.heads import MtpHeads
 from ava.compile.prepare import prepare
 from ava.compile.state import State, close, keep_dtype
 from ava.compile.weights import schedule_table, weights_at
 from ava.config import Config
 from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
 from ava.plan import Plan
+from ava.run.build import check_model, own_heads
 from ava.run.collect import INPUTS, Call, collect, skipped_terms
-from ava.run.inputs import as_items, check_logits, check_mask, check_target_range, check_tokens
+from ava.run.engine import logits_of
+from ava.run.inputs import as_items, check_mask, check_target_range, check_tokens
 from ava.run.output import LossOutput
 from ava.terms.mtp_loss import MtpLoss
 
 __all__ = ["Loss"]
-
-_ROWS = (
-    "teacher_logits",
-    "mtp_logits",
-    "mtp_hidden",
-    "mtp_targets",
-    "mtp_valid",
-    "hidden",
-    "sample",
-    "sample_rows",
-    "routed",
-)
-"""Extras whose first dimension changes with the batch."""
 
 FORWARD_ARGUMENTS = (
     "logits",
@@ -82,14 +70,14 @@ class Loss(nn.Module):
             )
         self.config = config
         self.plan = Plan(config)
-        _check_model(self.plan)
+        check_model(self.plan)
         temperature = config.primary.temperature
         self.state = State(1.0 if temperature is None else temperature.initial)
         limits = (0.0, 1.0, 1.0) if temperature is None else (temperature.rate, *temperature.bounds)
         table = schedule_table([planned.term.weight for planned in self.plan.terms])
         self.register_buffer("_schedules", table, persistent=False)
         self.register_buffer("_limits", torch.tensor(limits, dtype=torch.float64), persistent=False)
-        self.heads = _own_heads(self.plan)
+        self.heads = own_heads(self.plan)
         count = len(self.plan.terms)
         self.log_variances = nn.Parameter(torch.zeros(count)) if config.balancing == "uncertainty" and count else None
         self._attached: weakref.ref[torch.optim.Optimizer] | None = None
@@ -189,9 +177,7 @@ class Loss(nn.Module):
             name = next(iter(unknown))
             raise ArgumentTypeError(f"`{name}` is not an argument of Loss{did_you_mean(name, FORWARD_ARGUMENTS)}")
         model = self.config.model
-        if logits is None:
-            raise ArgumentValueError("`logits` should be a tensor [B, T, V] or [N, V], but is None.")
-        rows = check_logits(logits, model.vocab_size, model.padded_vocab_size)
+        rows = logits_of(self.plan, logits, hidden_states, lm_head, lm_head_bias, mtp_hidden_states)
         if targets is None:
             raise ArgumentValueError("`targets` should be an integer tensor [B, T], but is None.")
         vocab_size = model.vocab_size or rows.shape[-1]
@@ -262,18 +248,7 @@ class Loss(nn.Module):
             answer, after = build_graph(self.plan, mode)(batch, state)
             self.state.write(after)
             return answer
-        logits = batch.logits
-        differentiable = torch.is_grad_enabled() and (
-            logits.requires_grad or any(tensor.requires_grad for tensor in batch.extras.values())
-        )
-        variant = (logits.dtype, differentiable, batch.num_items is None, *sorted(batch.extras))
-        graph = compiled_graph(self.plan, mode, logits.device, variant)
-        for tensor in (logits, *batch.prepared, *(batch.extras[name] for name in _ROWS if name in batch.extras)):
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        for name in ("gate_logits", "expert_outputs"):
-            if name in batch.extras:
-                torch._dynamo.maybe_mark_dynamic(batch.extras[name], 1)
-        answer, after = graph(batch, state)
+        answer, after = run_graph(self.plan, mode, batch, state)
         self.state.write(after)
         return answer
 
@@ -353,27 +328,3 @@ class Loss(nn.Module):
             if moved.dtype != table.dtype:
                 setattr(self, name, keep_dtype(table, moved.device))
         return self
-
-
-def _own_heads(plan: Plan) -> MtpHeads | None:
-    term = next((p.term for p in plan.terms if isinstance(p.term, MtpLoss)), None)
-    model = plan.config.model
-    if term is None or model.hidden_size is None:
-        return None
-    width = model.padded_vocab_size or model.vocab_size
-    if width is None and term.heads != "tied":
-        raise ArgumentValueError(
-            f"`mtp_loss` with `heads: {term.heads}` needs `model.vocab_size` to make its heads: set it in the "
-            "configuration, or pass `vocab_size=…` to `Loss.load`."
-        )
-    return MtpHeads(term.heads, term.num_future_tokens, model.hidden_size, width)
-
-
-def _check_model(plan: Plan) -> None:
-    for planned in plan.terms:
-        for field in planned.needs.model:
-            if getattr(plan.config.model, field) is None:
-                raise ArgumentValueError(
-                    f"`{planned.name}` needs `model.{field}`: set it in the configuration, or pass `{field}=…` to "
-                    "`Loss.load`."
-                )

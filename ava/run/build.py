@@ -1,0 +1,42 @@
+"""What is made once, when a loss is built: its own heads, and the check that nothing it needs is missing."""
+
+from __future__ import annotations
+
+from ava.compile.heads import MtpHeads
+from ava.errors import ArgumentValueError
+from ava.plan import Plan
+from ava.terms.mtp_loss import MtpLoss
+
+__all__ = ["check_model", "own_heads"]
+
+
+def own_heads(plan: Plan) -> MtpHeads | None:
+    """Return the heads of ``mtp_loss``, or None where the model brings its own.
+
+    They are made when ``model.hidden_size`` is set.
+
+    Raises:
+        ArgumentValueError: ``model.vocab_size`` is not set, and the heads project to the vocabulary.
+    """
+    term = next((p.term for p in plan.terms if isinstance(p.term, MtpLoss)), None)
+    model = plan.config.model
+    if term is None or model.hidden_size is None:
+        return None
+    width = model.padded_vocab_size or model.vocab_size
+    if width is None and term.heads != "tied":
+        raise ArgumentValueError(
+            f"`mtp_loss` with `heads: {term.heads}` needs `model.vocab_size` to make its heads: set it in the "
+            "configuration, or pass `vocab_size=…` to `Loss.load`."
+        )
+    return MtpHeads(term.heads, term.num_future_tokens, model.hidden_size, width)
+
+
+def check_model(plan: Plan) -> None:
+    """Raise ArgumentValueError where a term misses a field of ``model:``."""
+    for planned in plan.terms:
+        for field in planned.needs.model:
+            if getattr(plan.config.model, field) is None:
+                raise ArgumentValueError(
+                    f"`{planned.name}` needs `model.{field}`: set it in the configuration, or pass `{field}=…` to "
+                    "`Loss.load`."
+                )
