@@ -40,14 +40,16 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python -m ava.config.schema --check
+	$(BIN)/python docs/generate.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 schema: $(READY)
-	$(BIN)/python scripts/generate.py
+	$(BIN)/python -m ava.config.schema
+	$(BIN)/python docs/generate.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run_all.py

@@ -61,10 +61,9 @@ def _(logits: Tensor, inverse_temperature: Tensor, rest: Tensor) -> Tensor:
 
 
 def _exact_rest(logits: Tensor, inverse_temperature: Tensor) -> Tensor:
-    z = logits.to(inverse_temperature.dtype) * inverse_temperature
-    largest = z.amax(1, keepdim=True)
-    others = torch.where(z < largest, z, -torch.inf)
-    return others.logsumexp(1) - largest[:, 0]
+    wide = logits.to(inverse_temperature.dtype)
+    below = (wide - wide.amax(1, keepdim=True)) * inverse_temperature
+    return torch.where(below < 0, below, -torch.inf).logsumexp(1)
 
 
 class RowStatistics(torch.autograd.Function):
@@ -100,21 +99,21 @@ class RowStatistics(torch.autograd.Function):
         # In powers of two: Inductor writes an `exp` that several sums read to memory, and computes an `exp2` once
         # in registers.
         per_octave = inverse_temperature * _LOG2_E
-        z = real.to(inverse_temperature.dtype) * per_octave
-        below = z - (top.to(z.dtype) * per_octave)[:, None]
+        wide = real.to(inverse_temperature.dtype)
+        peak = top.to(wide.dtype)[:, None]
+        below = (wide - peak) * per_octave  # subtracted first, which rounds to the gap's size and not to the logits'
         e = below.exp2()
-        largest = top.to(z.dtype) * inverse_temperature
         total = e.sum(1)
         log_total = total.log()
         out: dict[Statistic, Tensor] = {Statistic.MAX_LOG_PROB: -log_total}
         log_rest_share = torch.zeros_like(log_total)  # log(1 - p_max) where the maximum is certain, else 0
         certain = torch.zeros_like(valid)
         if Statistic.LSE in wanted:
-            out[Statistic.LSE] = largest + log_total
+            out[Statistic.LSE] = peak[:, 0] * inverse_temperature + log_total
         if Statistic.ENTROPY in wanted:
             out[Statistic.ENTROPY] = log_total - (e * below.clamp(min=_FLOOR)).sum(1) / (total * _LOG2_E)
         if Statistic.MEAN_LOGIT in wanted:
-            out[Statistic.MEAN_LOGIT] = z.sum(1) / (vocab_size * _LOG2_E)
+            out[Statistic.MEAN_LOGIT] = wide.sum(1) * (inverse_temperature / vocab_size)
         if Statistic.MARGIN in wanted:
             rest = torch.where(real < top[:, None], e, 0.0).sum(1)
             log_rest = torch.ops.ava.rest_log_sum(real, inverse_temperature, rest).clamp(min=_NEVER)
@@ -127,13 +126,13 @@ class RowStatistics(torch.autograd.Function):
         log_student = top_teacher = log_teacher = log_total
         if Statistic.DIVERGENCE in wanted:
             assert teacher is not None
-            divergence = _divergence(real, top, teacher[:, :vocab_size], teacher_temperature, z.dtype)
+            divergence = _divergence(real, top, teacher[:, :vocab_size], teacher_temperature, wide.dtype)
             out[Statistic.DIVERGENCE], log_student, top_teacher, log_teacher = divergence
 
         log_probs = []
         for picked in columns:
-            at = real.gather(1, picked.clamp(min=0)).to(z.dtype) * inverse_temperature
-            log_prob = (at - largest[:, None]) - log_total[:, None]
+            at = real.gather(1, picked.clamp(min=0)).to(wide.dtype)
+            log_prob = (at - peak) * inverse_temperature - log_total[:, None]
             log_probs.append(torch.where((picked >= 0) & valid[:, None], log_prob, -torch.inf))
 
         ctx.wanted, ctx.vocab_size, ctx.picks = wanted, vocab_size, len(columns)
@@ -183,8 +182,6 @@ class RowStatistics(torch.autograd.Function):
         g_mean = given.get(Statistic.MEAN_LOGIT, zero) / ctx.vocab_size
 
         # Relative to the log-sum without a certain maximum, e_j <= 1 for all other columns, however certain it is.
-        # The maximum is taken off first, as in the forward: one sum of both would round it to the size of the logits.
-        largest = top.to(zero.dtype) * inverse_temperature
         base = log_rest_share - max_log_prob
         rest_share = log_rest_share.exp() * inverse_temperature
         scaled = [inverse_temperature * g for g in (share, g_entropy, g_margin, g_mean)]
@@ -195,19 +192,20 @@ class RowStatistics(torch.autograd.Function):
         curved = Statistic.ENTROPY in ctx.wanted
         smoothed = Statistic.MEAN_LOGIT in ctx.wanted
 
+        peak = top.to(zero.dtype)[:, None]
+
         taught = Statistic.DIVERGENCE in ctx.wanted
         per_degree = 1 / ctx.teacher_temperature
         g_divergence = torch.where(valid, given.get(Statistic.DIVERGENCE, zero), 0.0) * per_degree
 
         def pull(student: Tensor, told: Tensor) -> Tensor:
             """Gradient of the divergence at columns with these logits of student and teacher."""
-            top_student = top.to(zero.dtype) * per_degree
-            p = (student.to(zero.dtype) * per_degree - top_student[:, None] - log_student[:, None]).exp()
-            q = (told.to(zero.dtype) * per_degree - top_teacher[:, None] - log_teacher[:, None]).exp()
+            p = ((student.to(zero.dtype) - peak) * per_degree - log_student[:, None]).exp()
+            q = ((told.to(zero.dtype) - top_teacher[:, None]) * per_degree - log_teacher[:, None]).exp()
             return torch.where(valid[:, None], g_divergence[:, None] * (p - q), 0.0)
 
         def dense(t: Tensor, is_other: Tensor) -> Tensor:
-            """Gradient before the picks at columns with ``t = z - largest - base``; the certain maximum has its own."""
+            """Gradient before the picks where ``t = log p_j - log_rest_share``; the certain maximum has its own."""
             linear = a[:, None] + b[:, None] * t.clamp(min=_FLOOR) if curved else a[:, None]
             g = t.exp() * linear
             if smoothed:
@@ -220,8 +218,8 @@ class RowStatistics(torch.autograd.Function):
         at_top = torch.where(valid, at_top, 0.0)
         width = logits.shape[1]
         real = logits if width == ctx.vocab_size else logits[:, : ctx.vocab_size]
-        z = real.to(base.dtype) * inverse_temperature
-        gradient = dense((z - largest[:, None]) - base[:, None], real < crown)
+        below = (real.to(zero.dtype) - peak) * inverse_temperature
+        gradient = dense(below - base[:, None], real < crown)
         if taught:
             gradient = gradient + pull(real, teacher[:, : ctx.vocab_size])
         out = gradient.to(logits.dtype)
@@ -246,11 +244,9 @@ def _divergence(
     That is the student's log-partition above its maximum, the teacher's maximum, and its log-partition above that.
     """
     per_degree = 1 / temperature
-    top_student = top.to(dtype) * per_degree
-    student = real.to(dtype) * per_degree - top_student[:, None]
-    told = teacher.to(dtype) * per_degree
-    top_teacher = told.amax(1)
-    told = told - top_teacher[:, None]
+    student = (real.to(dtype) - top.to(dtype)[:, None]) * per_degree
+    top_teacher = teacher.amax(1).to(dtype)
+    told = (teacher.to(dtype) - top_teacher[:, None]) * per_degree
     log_student = student.exp().sum(1).log()
     q = told.exp()
     total = q.sum(1)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 from typing import Any
 
@@ -108,12 +109,19 @@ def schema_text() -> str:
     return json.dumps(document_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _write() -> None:
+def main(arguments: list[str]) -> int:
+    """Write the schema file, or with ``--check`` say whether it is out of date; return the exit code."""
     from ava.load import data_folder
 
     path = data_folder("schemas") / "ava-loss.schema.json"
-    path.write_text(schema_text(), encoding="utf-8")
+    stale = not path.exists() or path.read_text(encoding="utf-8") != schema_text()
+    if "--check" not in arguments:
+        path.write_text(schema_text(), encoding="utf-8")
+        return 0
+    if stale:
+        sys.stderr.write(f"{path.name} is out of date: run `make schema`\n")
+    return int(stale)
 
 
 if __name__ == "__main__":
-    _write()
+    raise SystemExit(main(sys.argv[1:]))
