@@ -15,7 +15,7 @@ from ava.compile.state import Closing, close, observe
 from ava.compile.statistics import RowStatistics, compute_dtype, ordered
 from ava.compile.weights import weights_at
 from ava.plan import Plan
-from ava.terms.base import CONTEXT, EOS, TARGET, Candidates, HeadsTerm, Needs, OwnMeanTerm, Pick, RowTerm, Statistic
+from ava.terms.base import CONTEXT, EOS, TARGET, Candidates, Needs, OwnMeanTerm, Pick, RowTerm, Statistic
 from ava.terms.items import Items
 from ava.terms.moe_balance_loss import MoeBalanceLoss
 from ava.terms.mtp_loss import MtpLoss
@@ -139,12 +139,11 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
                 heads, counts = future_rows(term, plan, mode, batch)
                 values = term.value(heads, rows) * poison(heads.targets, counts, dtype).view(-1, valid.shape[0])
                 raw[name] = masked_sum(values.flatten(), counts) / items / values.shape[0]
-            elif isinstance(term, OwnMeanTerm):
+            else:
+                assert isinstance(term, OwnMeanTerm)
                 own = term.value(own_items(extras, load, usage, columns[TARGET], dtype))
                 # 0 where nothing is valid, and then connected to its input without a gradient
                 raw[name] = own.to(dtype) * (count / items)
-            else:
-                raise NotImplementedError(f"a {HeadsTerm.__name__} other than mtp_loss: {name}")
 
         weights = weights_at(batch.schedules, state["step"]).to(dtype)
         weighted: dict[str, Tensor] = {}

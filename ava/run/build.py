@@ -5,6 +5,7 @@ from __future__ import annotations
 from ava.compile.heads import MtpHeads
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
+from ava.terms.base import Kind
 from ava.terms.mtp_loss import MtpLoss
 
 __all__ = ["check_model", "own_heads"]
@@ -32,8 +33,13 @@ def own_heads(plan: Plan) -> MtpHeads | None:
 
 
 def check_model(plan: Plan) -> None:
-    """Raise ArgumentValueError where a term misses a field of ``model:``."""
+    """Raise ArgumentValueError where a term misses a field of ``model:``, or is of a kind that cannot run."""
     for planned in plan.terms:
+        if planned.term.kind is Kind.HEADS and not isinstance(planned.term, MtpLoss):
+            raise ArgumentValueError(
+                f"`{planned.name}` is a term on future-token heads, which only `mtp_loss` can be: derive it from "
+                "`RowTerm` or `OwnMeanTerm`."
+            )
         for field in planned.needs.model:
             if getattr(plan.config.model, field) is None:
                 raise ArgumentValueError(
