@@ -70,21 +70,15 @@ class RowStatistics(torch.autograd.Function):
     """Statistics of rows of logits, with one analytic backward. See the module's docstring."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        inverse_temperature: Tensor,
-        valid: Tensor,
-        wanted: frozenset[Statistic],
-        vocab_size: int,
-        teacher: Tensor | None,
-        teacher_temperature: float,
-        *columns: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         """Return the wanted statistics in the order of :class:`~ava.terms.base.Statistic`, then log-probabilities.
+
+        The arguments come as one tuple: Dynamo (torch 2.13) tells whether ``ctx`` was passed by counting parameters,
+        and drops it from a call without gradients whose number of columns happens to match.
 
         Args:
             ctx: autograd's context.
+            arguments: in this order:
             logits: ``[N, W]``, ``W >= vocab_size``; the columns from ``vocab_size`` on take no part.
             inverse_temperature: 0-d, in the dtype of the row arithmetic.
             valid: bool ``[N]``; other rows answer 0 and get no gradient, whatever they hold.
@@ -94,6 +88,7 @@ class RowStatistics(torch.autograd.Function):
             teacher_temperature: temperature of the divergence.
             columns: int64 ``[N, width]`` per pick; ``-1`` for none, else no column twice within one pick.
         """
+        logits, inverse_temperature, valid, wanted, vocab_size, teacher, teacher_temperature, *columns = arguments
         real = logits if logits.shape[1] == vocab_size else logits[:, :vocab_size]
         top = real.amax(1)
         # In powers of two: Inductor writes an `exp` that several sums read to memory, and computes an `exp2` once
@@ -129,11 +124,13 @@ class RowStatistics(torch.autograd.Function):
             divergence = _divergence(real, top, teacher[:, :vocab_size], teacher_temperature, wide.dtype)
             out[Statistic.DIVERGENCE], log_student, top_teacher, log_teacher = divergence
 
-        log_probs = []
+        log_probs: list[Tensor] = []
+        saved: list[Tensor] = []  # the first pick's stands for column 0 where it has none, see _picked_columns
         for picked in columns:
             at = real.gather(1, picked.clamp(min=0)).to(wide.dtype)
             log_prob = (at - peak) * inverse_temperature - log_total[:, None]
             log_probs.append(torch.where((picked >= 0) & valid[:, None], log_prob, -torch.inf))
+            saved.append(log_probs[-1] if saved else log_prob)
 
         ctx.wanted, ctx.vocab_size, ctx.picks = wanted, vocab_size, len(columns)
         ctx.teacher_temperature = teacher_temperature
@@ -151,7 +148,7 @@ class RowStatistics(torch.autograd.Function):
             top_teacher,
             log_teacher,
             *columns,
-            *log_probs,
+            *saved,
         )
         # The confidence of a position without a target of its own still weighs its future-token heads.
         everywhere = Statistic.MAX_LOG_PROB
