@@ -121,12 +121,22 @@ def _with_own_code(function: Graph) -> Graph:
 
 
 def _keep_buffers(compiled: Callable[..., Any]) -> Graph:
-    """Let ``backward(retain_graph=True)`` work: without this, the backward may reuse what the forward saved."""
+    """Let ``backward(retain_graph=True)`` work.
+
+    By default the backward of a compiled graph may overwrite what the forward saved ("donated buffers"), and then
+    refuses to run twice. Compiling without that is not enough: torch 2.13 mistakes "not collected" for "some" when it
+    checks, so the empty list is written where the check looks.
+    """
 
     @functools.wraps(compiled)
     def call(*arguments: Any) -> Any:
         with torch._functorch.config.patch(donated_buffer=False):
-            return compiled(*arguments)
+            answer, after = compiled(*arguments)
+        node = getattr(answer["total_loss"].grad_fn, "_forward_cls", None)
+        metadata = getattr(node, "metadata", None)
+        if metadata is not None and metadata.bw_donated_idxs is None:
+            metadata.bw_donated_idxs = []
+        return answer, after
 
     return call
 
