@@ -76,9 +76,13 @@ class MoeBalanceLoss(OwnMeanTerm):
         pressure = items.load / target if self.method == "switch" else (items.usage - target) / target
         return (pressure.to(mean.dtype) * mean).sum(1).mean()
 
-    def untrained(self, vocab_size: int) -> float | None:
-        """Return the raw value for a router without a preference."""
-        return 1.0 if self.method == "switch" and self.target_expert_usage is None else 0.0
+    def untrained(self, vocab_size: int) -> float:
+        """Return the raw value for a router without a preference; one number as the target is taken for an even one."""
+        if self.method == "loss_free":
+            return 0.0
+        usage = self.target_expert_usage
+        switch = sum(1 / share for share in usage) / len(usage) ** 2 if isinstance(usage, tuple) else 1.0
+        return switch if self.method == "switch" else switch - 1
 
 
 def items_mask(items: Items) -> Tensor:

@@ -92,5 +92,7 @@ class MtpLoss(HeadsTerm):
 
         if self.weighting == "uniform":
             return math.log(vocab_size)
-        low, theta = self.weight_range[0], self.confidence_threshold
-        return (low + (1 - low) / (vocab_size * theta)) * math.log(vocab_size)
+        (low, high), theta, confidence = self.weight_range, self.confidence_threshold, 1 / vocab_size
+        if confidence < theta:
+            return (low + (1 - low) * confidence / theta) * math.log(vocab_size)
+        return (1 + (high - 1) * (confidence - theta) / (1 - theta)) * math.log(vocab_size)
