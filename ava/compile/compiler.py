@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import shutil
 import types
 import warnings
@@ -19,6 +20,7 @@ from ava.plan import Plan
 __all__ = ["EagerFallbackWarning", "compiled_graph", "run_graph"]
 
 _CACHED = 256
+_NUMBERS = itertools.count()
 _ROWS = (
     "teacher_logits",
     "mtp_logits",
@@ -105,14 +107,15 @@ def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tupl
 
 
 def _with_own_code(function: Graph) -> Graph:
-    """Return the function with a code object of its own.
+    """Return the function with a code object, and a name, of its own.
 
     Dynamo keeps its cache, and its limit of recompilations, per code object; graphs of different plans come from one
-    definition and would share them.
+    definition and would share them. What it takes for dynamic it remembers by file, line and name: without a name of
+    its own, a second loss with another vocabulary would have one of unknown size.
     """
     assert isinstance(function, types.FunctionType)
     return types.FunctionType(
-        function.__code__.replace(),
+        function.__code__.replace(co_name=f"{function.__name__}_{next(_NUMBERS)}"),
         function.__globals__,
         function.__name__,
         function.__defaults__,

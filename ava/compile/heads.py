@@ -24,11 +24,11 @@ def head_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: floa
         scale: factor of the product (``model.logit_scale``).
         softcap: ``c · tanh(· / c)``, or None (``model.logit_softcap``).
     """
-    logits = linear(hidden, weight)
+    logits = linear(hidden, weight.to(hidden.dtype))
     if scale != 1.0:
         logits = logits * scale
     if bias is not None:
-        logits = logits + bias
+        logits = logits + bias.to(logits.dtype)
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ava.compile.extras import expert_counts, future_targets, sample_positions
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
-from ava.run.inputs import as_layers, check_float, check_states, check_tensor, describe
+from ava.run.inputs import as_layers, check_device, check_float, check_states, check_tensor, describe
 from ava.terms.base import Term
 from ava.terms.contrastive_loss import ContrastiveLoss
 from ava.terms.mtp_loss import MtpLoss
@@ -140,14 +140,20 @@ def _heads(term: MtpLoss, plan: Plan, given: Mapping[str, Any], call: Call) -> d
         extras["hidden"] = hidden.flatten(0, 1)
         if term.heads == "tied":
             extras.update(_lm_head(given, size, call))
+    if heads == 0:
+        raise ArgumentValueError("`mtp_logits` or `mtp_hidden_states` should be of one head or more, but is of none.")
     target, valid = call.prepared[1].view(call.shape), call.prepared[0].view(call.shape)
     targets, counts = future_targets(target, valid, call.segment.view(call.shape), heads)
     return {**extras, "mtp_targets": targets, "mtp_valid": counts}
 
 
 def _per_head(name: str, value: Any, call: Call, last: str) -> Tensor:
-    tensor = torch.stack(list(value)) if isinstance(value, (list, tuple)) and value else value
-    tensor = check_tensor(name, tensor, f"a tensor [K, B, T, {last}]")
+    if isinstance(value, (list, tuple)) and value:
+        each = [check_states(f"{name}[{i}]", head, call.shape, call.device, last) for i, head in enumerate(value)]
+        if len({head.shape for head in each}) > 1:
+            raise ArgumentValueError(f"`{name}` should have one {last} for all heads.")
+        value = torch.stack(each)
+    tensor = check_tensor(name, value, f"a tensor [K, B, T, {last}]")
     heads = tensor.shape[0] if tensor.ndim > 2 else 0
     return check_states(name, tensor, (heads, *call.shape), call.device, last)
 
@@ -156,12 +162,15 @@ def _lm_head(given: Mapping[str, Any], width: int, call: Call) -> dict[str, Tens
     expected = f"the head's weight [V, H] = [{call.width}, {width}]"
     weight = check_tensor("lm_head", given["lm_head"], expected)
     check_float("lm_head", weight, expected)
+    check_device("lm_head", weight, call.device, "logits")
     if tuple(weight.shape) != (call.width, width):
         raise ArgumentValueError(f"`lm_head` should be {expected}, but is {describe(weight)}.")
     if given["lm_head_bias"] is None:
         return {"lm_head": weight}
     expected = f"the head's bias [V] = [{call.width}]"
     bias = check_tensor("lm_head_bias", given["lm_head_bias"], expected)
+    check_float("lm_head_bias", bias, expected)
+    check_device("lm_head_bias", bias, call.device, "logits")
     if tuple(bias.shape) != (call.width,):
         raise ArgumentValueError(f"`lm_head_bias` should be {expected}, but is {describe(bias)}.")
     return {"lm_head": weight, "lm_head_bias": bias}
@@ -191,13 +200,15 @@ def _experts(plan: Plan, inputs: set[str], given: Mapping[str, Any], call: Call)
                 f"has {experts}."
             )
         extras["gate_logits"] = gates
-        extras["expert_counts"] = expert_counts(_indices(given, gates, rows, model.top_k, call), experts, routed)
+        full = plan.config.compile.checks == "full"
+        extras["expert_counts"] = expert_counts(_indices(given, gates, rows, model.top_k, call, full), experts, routed)
     if "expert_outputs" in inputs:
         outputs = given["expert_outputs"]
         if isinstance(outputs, (list, tuple)):
             stacked = as_layers("expert_outputs", outputs, rows, call.device, "H")
         else:
             tensor = check_tensor("expert_outputs", outputs, "a tensor [E, ..., H]")
+            check_device("expert_outputs", tensor, call.device, "logits")
             if tensor.ndim < 3 or tensor.shape[1:-1].numel() != rows:
                 raise ArgumentValueError(
                     f"`expert_outputs` should be [E, ..., H] with B * T = {rows} entries an expert, but is "
@@ -209,7 +220,7 @@ def _experts(plan: Plan, inputs: set[str], given: Mapping[str, Any], call: Call)
     return extras
 
 
-def _indices(given: Mapping[str, Any], gates: Tensor, rows: int, top_k: int, call: Call) -> Tensor:
+def _indices(given: Mapping[str, Any], gates: Tensor, rows: int, top_k: int, call: Call, full: bool) -> Tensor:
     if given["expert_indices"] is None:
         return gates.detach().topk(min(top_k, gates.shape[2]), dim=2).indices
     indices = given["expert_indices"]
@@ -218,6 +229,13 @@ def _indices(given: Mapping[str, Any], gates: Tensor, rows: int, top_k: int, cal
     layers = as_layers("expert_indices", indices, rows, call.device, "k")
     if layers.is_floating_point() or layers.dtype == torch.bool:
         raise ArgumentValueError(f"`expert_indices` should hold integers, but is {describe(layers)}.")
+    if layers.shape[2] == 0:
+        raise ArgumentValueError("`expert_indices` should hold at least one expert a token, but is empty.")
+    if full and bool(((layers < 0) | (layers >= gates.shape[2])).any()):
+        raise ArgumentValueError(
+            f"`expert_indices` should be in [0, {gates.shape[2]}), but reaches from {int(layers.min())} to "
+            f"{int(layers.max())}."
+        )
     if layers.shape[0] != gates.shape[0]:
         raise ArgumentValueError(
             f"`expert_indices` should have {gates.shape[0]} layers like `gate_logits`, but has {layers.shape[0]}."

@@ -20,7 +20,9 @@ CONFIG: dict[str, Any] = {
     "model": {"vocab_size": V, "eos_token_id": 0},
     "primary": {"type": "deepseek", "label_smoothing": 0.1, "temperature": {"initial": 1.2, "adaptive": True}},
     "terms": {
+        "focal_loss": {"weight": 0.2},
         "z_loss": {"weight": {"from": 0.0, "to": 0.3, "steps": 20, "shape": "cosine"}},
+        "token_diversity_loss": {},
         "immediate_repetition_penalty": {},
         "ngram_penalty": {"size": 2, "window": 5},
         "eos_penalty": {"min_length": 4},
@@ -180,7 +182,7 @@ def test_a_file_may_forbid_the_fallback() -> None:
 
 @pytest.mark.compiled
 def test_backward_runs_twice_on_a_kept_graph() -> None:
-    loss = ava.Loss.load(CONFIG, overrides={"compile.backend": "aot_eager"})
+    loss = load()
     x, y = batch(4)
     out = loss(x, y)
     (first,) = torch.autograd.grad(out, x, retain_graph=True)

@@ -181,11 +181,18 @@ def test_wrong_tensors_of_the_other_terms() -> None:
         heads(logits(), targets(), hidden_states=torch.randn(B, T, 7))
     with pytest.raises(ArgumentValueError, match=f"{V} columns like `logits`"):
         heads(logits(), targets(), mtp_logits=torch.randn(3, B, T, V + 2))
+    with pytest.raises(ArgumentValueError, match="one head or more"):
+        heads(logits(), targets(), mtp_logits=torch.randn(0, B, T, V))
+    with pytest.raises(ArgumentValueError, match=r"`mtp_logits\[1\]`"):
+        heads(logits(), targets(), mtp_logits=[torch.randn(B, T, V), torch.randn(B, T + 1, V)])
     with pytest.raises(ArgumentValueError, match="`lm_head` is missing"):
         heads(logits(), targets(), mtp_hidden_states=torch.randn(3, B, T, 6))
     with pytest.raises(ArgumentValueError, match=r"`mtp_loss` needs `model\.hidden_size`"):
         build({"mtp_loss": {}})(logits(), targets(), hidden_states=torch.randn(B, T, 7))
     with pytest.raises(ArgumentValueError, match="`teacher_logits` should have"):
         build({"distillation_loss": {}})(logits(), targets(), teacher_logits=torch.randn(B, T, 3))
+    full = build({"moe_balance_loss": {}}, compile={"enabled": False, "checks": "full"})
+    with pytest.raises(ArgumentValueError, match=r"`expert_indices` should be in \[0, 4\)"):
+        full(logits(), targets(), gate_logits=torch.randn(B, T, 4), expert_indices=torch.full((B, T, 2), 4))
     with pytest.raises(ArgumentValueError, match="`expert_outputs` should be"):
         build({"expert_diversity_loss": {}})(logits(), targets(), expert_outputs=torch.randn(4, B, T + 2, 3))

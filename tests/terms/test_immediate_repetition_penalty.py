@@ -46,6 +46,9 @@ def test_certain_repeat_feels_a_push_of_one() -> None:
     logits = (50 * logs((1, math.exp(-1)))).float().detach().requires_grad_()
     assert raw(loss, logits, row(1), input_ids=row(0)) == pytest.approx(50, rel=1e-6)
     close(slope(loss, logits, logits, row(1), input_ids=row(0)), [[[1, -1]]], rtol=1e-5)
+    # and gap 22 in float64 keeps its e^-22
+    wide = 22 * logs((1, math.exp(-1)))
+    assert raw(loss, wide, row(1), input_ids=row(0)) == pytest.approx(22 + math.exp(-22), rel=1e-14)
 
 
 def test_packed_documents_do_not_see_each_other() -> None:

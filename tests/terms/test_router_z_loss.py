@@ -26,9 +26,11 @@ def test_gradient_is_twice_the_log_partition_times_p() -> None:
 
 
 def test_padding_is_left_out_and_prompts_are_not() -> None:
-    gates = torch.cat([logs((0.5, 0.5)) + 2, torch.full((1, 1, 2), torch.inf, dtype=torch.float64)], 1)
-    loss = make(LOSS)
-    assert raw(loss, flat(2, 4), row(0, 1), gate_logits=gates, attention_mask=row(1, 0)) == pytest.approx(4)
+    padded = torch.cat([logs((0.5, 0.5)) + 2, torch.full((1, 1, 2), torch.inf, dtype=torch.float64)], 1)
+    gates = padded.detach().requires_grad_()
+    loss, inputs = make(LOSS), {"gate_logits": gates, "attention_mask": row(1, 0)}
+    assert raw(loss, flat(2, 4), row(0, 1), **inputs) == pytest.approx(4)
+    close(slope(loss, gates, flat(2, 4), row(0, 1), **inputs), [[[2, 2], [0, 0]]])
     both = torch.cat([logs((0.5, 0.5)) + 2, logs((0.9, 0.1))], 1)
     assert raw(loss, flat(2, 4), row(0, -100), gate_logits=both) == pytest.approx(2)
 
