@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 
 from ava.compile.graph import Batch, Graph, Mode, build_graph
 from ava.errors import CompileError
@@ -103,7 +104,33 @@ def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tupl
     arguments: dict[str, Any] = {"backend": options.backend, "fullgraph": True}
     if options.backend == "inductor" and options.mode != "default":
         arguments["mode"] = options.mode
-    return _keep_buffers(torch.compile(_with_own_code(graph), **arguments))
+    compiled = _keep_buffers(torch.compile(_with_own_code(graph), **arguments))
+    return _or_eager(compiled, graph, required=options.enabled is True)
+
+
+def _or_eager(compiled: Graph, graph: Graph, *, required: bool) -> Graph:
+    """Return the compiled graph, which runs uncompiled from the first failure of the compiler on.
+
+    A compiler may be there and not work: one without Python's headers, say. A graph changes nothing in place, so what
+    failed can be run again.
+    """
+    works = True
+
+    @functools.wraps(graph)
+    def call(batch: Batch, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        nonlocal works
+        if works:
+            try:
+                return compiled(batch, state)
+            except BackendCompilerFailed as error:
+                reason = str(error.inner_exception).strip().partition("\n")[0]
+                if required:
+                    raise CompileError(f"`compile.enabled: true`, but the compiler failed: {reason}") from error
+                works = False
+                _warn_once(f"the compiler failed: {reason}")
+        return graph(batch, state)
+
+    return call
 
 
 def _with_own_code(function: Graph) -> Graph:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["prepare"]
 
+_SERIAL = 1 << 15
+"""Elements up to which torch uses one thread on a CPU."""
 _APART = -(1 << 40)
 """Undefined tokens become ``_APART - position``: different from every token and from each other."""
 
@@ -167,25 +169,35 @@ def _latest(position: Tensor, marks: Tensor) -> Tensor:
 
 
 def _candidates(apart: Tensor, segment: Tensor, target: Tensor, vocab_size: int, size: int, window: int) -> Tensor:
-    """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none."""
+    """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none.
+
+    On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary the work is
+    small, and a dozen parallel regions would cost more in waiting than they save.
+    """
     batch, length = apart.shape
+    past = window + size - 1
 
-    def windows(values: Tensor, fill: int) -> Tensor:
-        """``[B, T + 1, window]``: entry ``[b, t, j]`` is ``values[b, t - window + j]``."""
-        margin = values.new_full((batch, window), fill)
-        return torch.cat([margin, values], 1).unfold(1, window, 1)
+    def padded(values: Tensor, fill: int) -> Tensor:
+        return torch.cat([values.new_full((batch, past), fill), values], 1)
 
-    matches = windows(segment, 0)[:, :length] == segment[:, :, None]
-    if size > 1:
-        same = windows(apart, 2 * _APART)[:, :length] == apart[:, :, None]
+    # Before the row: no segment, and tokens that equal nothing, not even those on the other side of the comparison.
+    segments, tokens, current = padded(segment, 0), padded(apart, 2 * _APART), padded(apart, 3 * _APART)
+    found = target.new_empty((batch, length, window))
+    step = max(1, _SERIAL // max(1, batch * window)) if apart.is_cpu else length
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+
+        def windows(values: Tensor, back: int, start: int = start, stop: int = stop) -> Tensor:
+            """``[B, stop - start, window]``: entry ``[b, t, j]`` is ``values[b, t - back - window + j]``."""
+            first = size - 1 + start - back
+            return values[:, first : first + stop - start + window - 1].unfold(1, window, 1)
+
+        matches = windows(segments, 0) == segment[:, start:stop, None]
         for back in range(size - 1):
-            if back >= length:
-                matches = torch.zeros_like(matches)
-                break
-            matches[:, back:] &= same[:, : length - back]
-            matches[:, :back] = False
-    follower = windows(apart, 2 * _APART)[:, 1:]
-    usable = matches & (follower >= 0) & (follower < vocab_size) & (follower != target[:, :, None])
-    found = torch.where(usable, follower, -1).sort(2).values
-    found[:, :, 1:].masked_fill_(found[:, :, 1:] == found[:, :, :-1], -1)
+            matches &= windows(tokens, back) == current[:, past + start - back : past + stop - back, None]
+        follower = windows(tokens, -1)
+        matches &= (follower >= 0) & (follower < vocab_size) & (follower != target[:, start:stop, None])
+        part = torch.where(matches, follower, -1).sort(2).values
+        part[:, :, 1:].masked_fill_(part[:, :, 1:] == part[:, :, :-1], -1)
+        found[:, start:stop] = part
     return found

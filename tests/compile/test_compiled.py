@@ -180,6 +180,39 @@ def test_a_file_may_forbid_the_fallback() -> None:
         load(**{"compile.enabled": True})(*batch(2))
 
 
+@pytest.fixture
+def broken_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A compiler that is found and cannot compile."""
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def fail(function: Any, **_: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            raise BackendCompilerFailed(function, RuntimeError("Python.h: No such file"), None)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fail)
+    compiler._warn_once.cache_clear()
+    yield
+    compiler._warn_once.cache_clear()
+
+
+@pytest.mark.usefixtures("broken_compiler")
+def test_a_compiler_that_fails_is_like_none() -> None:
+    other = {"terms.ngram_penalty.window": 3}  # a graph that no other test has made
+    x, y = batch(2)
+    expected, loss = load(**other, **{"compile.enabled": False})(x, y), load(**other)
+    with pytest.warns(compiler.EagerFallbackWarning, match=r"uncompiled.*Python\.h: No such file") as caught:
+        torch.testing.assert_close(loss(x, y), expected)
+    assert len(caught) == 1
+    assert int(loss.metrics()["step"]) == 1  # the call that failed is not counted twice
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(x, y)
+    with pytest.raises(CompileError, match=r"the compiler failed.*Python\.h"):
+        load(**other, **{"compile.enabled": True})(x, y)
+
+
 @pytest.mark.compiled
 def test_backward_runs_twice_on_a_kept_graph() -> None:
     loss = load()
