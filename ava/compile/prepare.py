@@ -171,8 +171,8 @@ def _latest(position: Tensor, marks: Tensor) -> Tensor:
 def _candidates(apart: Tensor, segment: Tensor, target: Tensor, vocab_size: int, size: int, window: int) -> Tensor:
     """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none.
 
-    On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary the work is
-    small, and a dozen parallel regions would cost more in waiting than they save.
+    On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary
+    the work is small, and a dozen parallel regions would cost more in waiting than they save.
     """
     batch, length = apart.shape
     past = window + size - 1

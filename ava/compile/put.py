@@ -7,6 +7,7 @@ from torch import Tensor
 
 __all__ = ["put_columns"]
 
+_SERIAL = 1 << 15
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -15,7 +16,12 @@ def _put(rows: Tensor, columns: Tensor, values: Tensor) -> None:
     # torch scatters 16-bit floats by way of a float32 copy of the whole tensor: 2000 times slower than the same bits
     # seen as integers, which is all that an assignment needs.
     bits = _BITS[rows.element_size()]
-    rows.view(bits).scatter_(1, columns, values.view(bits))
+    target, source = rows.view(bits), values.view(bits)
+    # On a CPU in slices below torch's threshold for threads: so little work is done before a second thread is awake.
+    step = max(1, _SERIAL // max(1, columns.shape[1])) if rows.is_cpu else max(1, rows.shape[0])
+    for start in range(0, rows.shape[0], step):
+        part = slice(start, start + step)
+        target[part].scatter_(1, columns[part], source[part])
 
 
 @_put.register_fake

@@ -20,8 +20,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ava.compile.put import put_columns
 from ava.terms.base import Statistic
@@ -48,8 +50,9 @@ def _rest_log_sum(logits: Tensor, inverse_temperature: Tensor, rest: Tensor) -> 
     """Return ``log(rest)``, ``rest = sum of exp(z - max z)`` without the maximum, exact where it underflows."""
     out = rest.log()
     if out.is_cpu:  # rows this certain are rare: look for them where looking costs no synchronisation
-        rows = (rest < _SMALL).nonzero()[:, 0]
-        if rows.numel():
+        found = np.flatnonzero(rest.detach().numpy() < _SMALL)  # torch's `nonzero` wakes every thread for it
+        if found.size:
+            rows = torch.from_numpy(found)
             out[rows] = _exact_rest(logits[rows], inverse_temperature)
         return out
     return torch.where(rest < _SMALL, _exact_rest(logits, inverse_temperature), out)
@@ -158,6 +161,7 @@ class RowStatistics(torch.autograd.Function):
         return (*stats, *log_probs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the logits, in their dtype."""
         logits, inverse_temperature, valid, top, max_log_prob, log_rest_share, certain, entropy = ctx.saved_tensors[:8]

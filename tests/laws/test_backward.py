@@ -125,6 +125,16 @@ def test_row_arithmetic_is_float32(name: str, dtype: torch.dtype) -> None:
     assert_gradients(low.gradients, rounded, rtol=torch.finfo(dtype).eps, atol=1e-7)
 
 
+def test_a_second_derivative_is_refused() -> None:
+    """The backward is written by hand, so there is none; it must not be a wrong one."""
+    loss, inputs = whole()
+    (first,) = torch.autograd.grad(loss(**inputs), inputs["logits"], create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(first.square().sum(), inputs["logits"])
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
 def test_no_gradient_is_asked_for() -> None:
     loss, inputs = whole()
     with torch.no_grad():
