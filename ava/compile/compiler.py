@@ -7,19 +7,21 @@ import itertools
 import shutil
 import types
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
-from ava.compile.graph import Batch, Graph, Mode, build_graph
+from ava.compile.batch import Batch, Measurements, Mode
+from ava.compile.graph import Graph, build_graph
 from ava.errors import CompileError
 from ava.plan import Plan
 
-__all__ = ["EagerFallbackWarning", "compiled_graph", "run_graph"]
+__all__ = ["EagerFallbackWarning", "compiled_function", "compiled_graph", "run_graph"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 _CACHED = 256
 _NUMBERS = itertools.count()
 _ROWS = (
@@ -64,9 +66,52 @@ def compiled_graph(plan: Plan, mode: Mode, device: torch.device, variant: tuple[
     Raises:
         CompileError: ``compile.enabled: true`` on a machine that cannot compile.
     """
+    return _graph(_Key(plan), mode, _enabled(plan, device), device.type, variant)
+
+
+def compiled_function(plan: Plan, device: torch.device, key: Hashable, build: Callable[[], F]) -> F:
+    """Return what ``build`` makes, compiled as the configuration of the plan says; once for each ``key``.
+
+    ``build`` may depend on what is in the plan's key and in ``key``, and on nothing else. Tensors in its function's
+    arguments are dynamic in their first dimension.
+
+    Raises:
+        CompileError: ``compile.enabled: true`` on a machine that cannot compile.
+    """
+    enabled = _enabled(plan, device)
+    full_key = (_Key(plan), enabled, device.type, key)
+    function = _FUNCTIONS.get(full_key)
+    if function is None:
+        made = build()
+        function = _with_dynamic_rows(_compile(made, plan, keep_buffers=False)) if enabled else made
+        if len(_FUNCTIONS) >= _CACHED:
+            _FUNCTIONS.pop(next(iter(_FUNCTIONS)))
+        _FUNCTIONS[full_key] = function
+    return cast("F", function)
+
+
+_FUNCTIONS: dict[Hashable, Callable[..., Any]] = {}
+
+
+def _with_dynamic_rows(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function of a chunk, whose number of rows is no constant of the graph."""
+
+    @functools.wraps(function)
+    def call(first: Any, *rest: Any) -> Any:
+        tensors = [first] if isinstance(first, Tensor) else first.row_tensors()
+        for tensor in tensors:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return function(first, *rest)
+
+    return call
+
+
+def _enabled(plan: Plan, device: torch.device) -> bool:
+    """Return whether to compile on a device, after saying why not where that was not asked for."""
     options = plan.config.compile
-    enabled = options.enabled is not False and options.backend != "eager"
-    if enabled and options.backend == "inductor":
+    if options.enabled is False or options.backend == "eager":
+        return False
+    if options.backend == "inductor":
         missing = _missing_toolchain(device.type)
         if missing and options.enabled is True:
             raise CompileError(
@@ -75,19 +120,21 @@ def compiled_graph(plan: Plan, mode: Mode, device: torch.device, variant: tuple[
             )
         if missing:
             _warn_once(missing)
-            enabled = False
-    return _graph(_Key(plan), mode, enabled, device.type, variant)
+            return False
+    return True
 
 
 def run_graph(
     plan: Plan, mode: Mode, batch: Batch, state: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Run a batch through its compiled graph, dynamic in the number of rows; see :func:`build_graph`."""
-    logits, extras = batch.logits, batch.extras
-    differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (logits, *extras.values()))
-    variant = (logits.dtype, differentiable, batch.num_items is None, *sorted(extras))
-    graph = compiled_graph(plan, mode, logits.device, variant)
-    for tensor in (logits, *batch.prepared, *(extras[name] for name in _ROWS if name in extras)):
+    extras = batch.extras
+    measured = isinstance(batch.rows, Measurements)
+    rows = [*batch.rows.sums.values(), batch.rows.confidence] if isinstance(batch.rows, Measurements) else [batch.rows]
+    differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (*rows, *extras.values()))
+    variant = (measured, rows[-1].dtype, differentiable, batch.num_items is None, *sorted(extras))
+    graph = compiled_graph(plan, mode, rows[-1].device, variant)
+    for tensor in (rows[-1], *batch.prepared, *(extras[name] for name in _ROWS if name in extras)):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)
     for name in ("gate_logits", "expert_outputs"):
         if name in extras:
@@ -98,42 +145,44 @@ def run_graph(
 @functools.lru_cache(maxsize=_CACHED)
 def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tuple[Any, ...]) -> Graph:
     graph = build_graph(key.plan, mode)
-    if not enabled:
-        return graph
-    options = key.plan.config.compile
+    return _compile(graph, key.plan, keep_buffers=True) if enabled else graph
+
+
+def _compile(function: Callable[..., Any], plan: Plan, *, keep_buffers: bool) -> Callable[..., Any]:
+    options = plan.config.compile
     arguments: dict[str, Any] = {"backend": options.backend, "fullgraph": True}
     if options.backend == "inductor" and options.mode != "default":
         arguments["mode"] = options.mode
-    compiled = _keep_buffers(torch.compile(_with_own_code(graph), **arguments))
-    return _or_eager(compiled, graph, required=options.enabled is True)
+    compiled: Callable[..., Any] = torch.compile(_with_own_code(function), **arguments)
+    return _or_eager(_keep_buffers(compiled) if keep_buffers else compiled, function, options.enabled is True)
 
 
-def _or_eager(compiled: Graph, graph: Graph, *, required: bool) -> Graph:
-    """Return the compiled graph, which runs uncompiled from the first failure of the compiler on.
+def _or_eager(compiled: Callable[..., Any], function: Callable[..., Any], required: bool) -> Callable[..., Any]:
+    """Return the compiled function, which runs uncompiled from the first failure of the compiler on.
 
-    A compiler may be there and not work: one without Python's headers, say. A graph changes nothing in place, so what
-    failed can be run again.
+    A compiler may be there and not work: one without Python's headers, say. It fails before anything ran, so the call
+    can be made again.
     """
     works = True
 
-    @functools.wraps(graph)
-    def call(batch: Batch, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    @functools.wraps(function)
+    def call(*values: Any) -> Any:
         nonlocal works
         if works:
             try:
-                return compiled(batch, state)
+                return compiled(*values)
             except BackendCompilerFailed as error:
                 reason = str(error.inner_exception).strip().partition("\n")[0]
                 if required:
                     raise CompileError(f"`compile.enabled: true`, but the compiler failed: {reason}") from error
                 works = False
                 _warn_once(f"the compiler failed: {reason}")
-        return graph(batch, state)
+        return function(*values)
 
     return call
 
 
-def _with_own_code(function: Graph) -> Graph:
+def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function with a code object, and a name, of its own.
 
     Dynamo keeps its cache, and its limit of recompilations, per code object; graphs of different plans come from one

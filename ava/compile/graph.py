@@ -3,94 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
 
 import torch
 from torch import Tensor
 
+from ava.compile.batch import Batch, Measurements, Mode, active_needs, closing_of, name_prepared, wanted_by
 from ava.compile.heads import head_logits, own_head_states
-from ava.compile.reduce import across_ranks, denominator, masked_sum
-from ava.compile.state import Closing, close, observe
-from ava.compile.statistics import RowStatistics, compute_dtype, ordered
+from ava.compile.measure import Asked, compute_dtype
+from ava.compile.reduce import across_ranks, denominator
+from ava.compile.rowsums import MAIN, TARGETS_ONLY, future_sum, metric_sums, row_statistics, row_sums
+from ava.compile.state import close, observe
 from ava.compile.weights import weights_at
 from ava.plan import Plan
-from ava.terms.base import CONTEXT, EOS, TARGET, Candidates, Needs, OwnMeanTerm, Pick, RowTerm, Statistic
+from ava.terms.base import TARGET, Needs, OwnMeanTerm, RowTerm, Statistic
 from ava.terms.items import Items
-from ava.terms.moe_balance_loss import MoeBalanceLoss
 from ava.terms.mtp_loss import MtpLoss
-from ava.terms.rows import Rows
 
-__all__ = ["Batch", "Graph", "Mode", "active_needs", "build_graph", "closing_of", "prepared_wants"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """What, beside the plan, is baked into a graph.
-
-    Attributes:
-        vocab_size: columns that take part.
-        detailed: whether every term and the metrics are answered, or only the total.
-        training: whether this call is observed by the state.
-        closes_every: forwards per optimizer step; 0 when an attached optimizer closes it.
-        skipped: terms left out of this call, because their tensors are missing.
-    """
-
-    vocab_size: int
-    detailed: bool
-    training: bool
-    closes_every: int
-    skipped: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The tensors of one call.
-
-    Attributes:
-        logits: ``[N, W]``.
-        prepared: the answer of :func:`ava.compile.prepare.prepare`.
-        num_items: 0-d, or None for the call's own valid positions.
-        schedules: ``[K, 5]``, see :func:`ava.compile.weights.schedule_table`.
-        limits: rate and bounds of the temperature, ``[3]``.
-        extras: tensors of the terms beyond rows of logits, by name: ``teacher_logits [N, W]``; ``mtp_logits
-            [K * N, W]``, or ``mtp_hidden [K * N, H]``, or ``hidden [N, H]`` for the loss's own heads, with
-            ``mtp_targets`` and ``mtp_valid [K * N]``; ``lm_head [W, H]``, ``lm_head_bias [W]``; ``sample [m, H]`` and
-            ``sample_rows [m]``; ``gate_logits [L, N, E]``, ``expert_counts [L, E]``, ``routed [N]``,
-            ``expert_outputs [E, N, H]``; ``log_variances [K]``.
-        heads: parameters of the loss's own heads.
-    """
-
-    logits: Tensor
-    prepared: list[Tensor]
-    num_items: Tensor | None
-    schedules: Tensor
-    limits: Tensor
-    extras: dict[str, Tensor] = field(default_factory=dict)
-    heads: dict[str, Tensor] = field(default_factory=dict)
-
+__all__ = ["Graph", "build_graph"]
 
 Graph = Callable[[Batch, dict[str, Tensor]], tuple[dict[str, Tensor], dict[str, Tensor]]]
-
-_METRICS = frozenset({Statistic.ENTROPY, Statistic.MAX_LOG_PROB, Statistic.ARGMAX})
-
-
-def active_needs(plan: Plan, skipped: frozenset[str]) -> Needs:
-    """Return what the primary loss and the terms of this call need together."""
-    active = (planned.needs for planned in plan.terms if planned.name not in skipped)
-    return reduce(Needs.__or__, active, plan.primary.needs())
-
-
-def closing_of(plan: Plan) -> Closing:
-    """Return what a step boundary does beside counting."""
-    temperature = plan.primary.temperature
-    balance = next((p.term for p in plan.terms if isinstance(p.term, MoeBalanceLoss)), None)
-    return Closing(
-        adaptive=temperature is not None and temperature.adaptive,
-        method=None if balance is None else balance.method,
-        momentum=0.0 if balance is None else balance.momentum,
-        rate=0.0 if balance is None else balance.rate,
-    )
 
 
 def build_graph(plan: Plan, mode: Mode) -> Graph:
@@ -100,9 +31,6 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
     ``raw/…``, and ``metrics/…``, all detached. The new values hold only what changes; the caller writes them.
     """
     needs = active_needs(plan, mode.skipped)
-    wanted = needs.statistics | {Statistic.MAX_LOG_PROB}
-    if mode.detailed:
-        wanted |= _METRICS
     terms = [(i, p.name, p.term) for i, p in enumerate(plan.terms) if p.name not in mode.skipped]
     closing = closing_of(plan)
     uncertain = plan.config.balancing == "uncertainty"
@@ -110,23 +38,11 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
     def graph(batch: Batch, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         extras = batch.extras
         valid = batch.prepared[0]
-        dtype = compute_dtype(batch.logits.dtype)
         temperature = state["temperature"]
-        columns, positions = name_prepared(plan, mode, needs, batch.prepared)
-        rows = row_statistics(
-            batch.logits,
-            (1 / temperature).to(dtype),
-            valid,
-            wanted,
-            mode.vocab_size,
-            columns,
-            positions,
-            extras.get("teacher_logits"),
-            needs.teacher_temperature,
-        )
-        main_rows = plan.primary.value(rows) * poison(columns[TARGET], valid, dtype)
+        found = batch.rows if isinstance(batch.rows, Measurements) else measure(plan, mode, needs, batch, temperature)
+        dtype = found.confidence.dtype
         count = valid.sum()
-        main_sum = masked_sum(main_rows, valid)
+        main_sum = found.sums[MAIN].to(dtype)
         items = denominator(count, batch.num_items, plan).to(dtype)
         main = main_sum / items
         load, usage = expert_load(extras, state)
@@ -134,14 +50,14 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
         raw: dict[str, Tensor] = {}
         for _, name, term in terms:
             if isinstance(term, RowTerm):
-                raw[name] = masked_sum(term.value(rows), valid) / items
+                raw[name] = found.sums[name].to(dtype) / items
             elif isinstance(term, MtpLoss):
-                heads, counts = future_rows(term, plan, mode, batch)
-                values = term.value(heads, rows) * poison(heads.targets, counts, dtype).view(-1, valid.shape[0])
-                raw[name] = masked_sum(values.flatten(), counts) / items / values.shape[0]
+                heads = extras["mtp_valid"].shape[0] // valid.shape[0] if valid.shape[0] else 1
+                future = found.sums[name] if name in found.sums else future_rows(term, plan, mode, batch, found)
+                raw[name] = future.to(dtype) / items / heads
             else:
                 assert isinstance(term, OwnMeanTerm)
-                own = term.value(own_items(extras, load, usage, columns[TARGET], dtype))
+                own = term.value(own_items(extras, load, usage, batch.prepared[1], dtype))
                 # 0 where nothing is valid, and then connected to its input without a gradient
                 raw[name] = own.to(dtype) * (count / items)
 
@@ -166,8 +82,8 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
             after = {name: value.detach() for name, value in after.items() if value is not state[name]}
         if not mode.detailed:
             return {"total_loss": total}, after
-        details = {"main_loss": main, **weighted, **{f"raw/{name}": value for name, value in raw.items()}}
-        details.update(row_metrics(rows, valid, count))
+        details = {MAIN: main, **weighted, **{f"raw/{name}": value for name, value in raw.items()}}
+        details.update(row_metrics(found.metrics, count, dtype))
         details["metrics/temperature"] = temperature.to(dtype, copy=True)  # not the buffer itself
         if load is not None:
             spread = load.std(1) / load.mean(1) if load.shape[1] > 1 else torch.zeros_like(load[:, 0])
@@ -178,45 +94,26 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
     return graph
 
 
-def row_statistics(
-    logits: Tensor,
-    inverse_temperature: Tensor,
-    valid: Tensor,
-    wanted: frozenset[Statistic],
-    vocab_size: int,
-    columns: Mapping[Pick | Candidates, Tensor],
-    positions: Mapping[str, Tensor],
-    teacher: Tensor | None = None,
-    teacher_temperature: float | None = None,
-) -> Rows:
-    """Return what the terms see of rows of logits ``[N, W]``."""
-    answers = RowStatistics.apply(  # type: ignore[no-untyped-call]
-        logits,
-        inverse_temperature,
-        valid,
-        wanted,
-        vocab_size,
-        teacher,
-        teacher_temperature or 1.0,
-        *(column[:, None] if column.ndim == 1 else column for column in columns.values()),
-    )
-    statistics = dict(zip(ordered(wanted), answers, strict=False))
-    log_probs = {
-        pick: answer[:, 0] if isinstance(pick, Pick) else answer
-        for pick, answer in zip(columns, answers[len(statistics) :], strict=True)
-    }
-    return Rows(statistics, log_probs, columns, positions, vocab_size)
+def measure(plan: Plan, mode: Mode, needs: Needs, batch: Batch, temperature: Tensor) -> Measurements:
+    """Return what the terms say of the logits of a batch."""
+    logits = batch.rows
+    assert isinstance(logits, Tensor)
+    valid = batch.prepared[0]
+    columns, positions = name_prepared(plan, mode.vocab_size, needs, batch.prepared)
+    asked = Asked(wanted_by(needs, mode.detailed), mode.vocab_size, needs.teacher_temperature or 1.0, mode.shard)
+    inverse_temperature = (1 / temperature).to(compute_dtype(logits.dtype))
+    teacher = batch.extras.get("teacher_logits")
+    rows = row_statistics(asked, logits, inverse_temperature, valid, columns, positions, teacher)
+    sums = row_sums(plan, mode.skipped, rows, valid)
+    metrics = metric_sums(rows, valid) if mode.detailed else {}
+    return Measurements(sums, metrics, rows.statistics[Statistic.MAX_LOG_PROB])
 
 
-def poison(target: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return 1, or NaN where a valid target lies outside the vocabulary: never a silent wrong number."""
-    return torch.where(valid & (target < 0), torch.nan, 1.0).to(dtype)
-
-
-def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch) -> tuple[Rows, Tensor]:
-    """Return the rows of the future-token heads, ``[K * N]``, and which of them count."""
+def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch, main: Measurements) -> Tensor:
+    """Return the sum over the rows of the future-token heads, whose logits are made whole."""
     extras, model = batch.extras, plan.config.model
     bias, scale, softcap = extras.get("lm_head_bias"), model.logit_scale, model.logit_softcap
+    shard = mode.shard
     if "mtp_logits" in extras:
         logits = extras["mtp_logits"]
     elif "mtp_hidden" in extras:
@@ -227,11 +124,13 @@ def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch) -> tuple[Ro
             logits = head_logits(states, extras["lm_head"], bias, scale, softcap)
         else:
             logits = states @ batch.heads["projection"].to(states.dtype).transpose(-1, -2)
+            shard = None  # the loss's own heads are whole on every rank
         logits = logits.flatten(0, 1)
     counts = extras["mtp_valid"]
     one = torch.ones((), dtype=compute_dtype(logits.dtype), device=logits.device)
-    wanted = frozenset({Statistic.MAX_LOG_PROB})
-    return row_statistics(logits, one, counts, wanted, mode.vocab_size, {TARGET: extras["mtp_targets"]}, {}), counts
+    asked = Asked(TARGETS_ONLY, mode.vocab_size, shard=shard)
+    heads = row_statistics(asked, logits, one, counts, {TARGET: extras["mtp_targets"]}, {})
+    return future_sum(term, heads, main.confidence, counts)
 
 
 def expert_load(extras: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
@@ -264,40 +163,14 @@ def own_items(
     )
 
 
-def row_metrics(rows: Rows, valid: Tensor, count: Tensor) -> dict[str, Tensor]:
+def row_metrics(sums: Mapping[str, Tensor], count: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the metrics of a call over its own valid positions."""
-    own = count.clamp(min=1).to(rows.nll.dtype)
-    hits = (rows.statistics[Statistic.ARGMAX] == rows.targets).to(rows.nll.dtype)
+    own = count.clamp(min=1).to(dtype)
+    means = {name: value.to(dtype) / own for name, value in sums.items()}
     return {
         "metrics/tokens": count,
-        "metrics/accuracy": masked_sum(hits, valid) / own,
-        "metrics/perplexity": (masked_sum(rows.nll, valid) / own).exp(),
-        "metrics/entropy": masked_sum(rows.entropy, valid) / own,
-        "metrics/confidence": masked_sum(rows.statistics[Statistic.MAX_LOG_PROB].exp(), valid) / own,
+        "metrics/accuracy": means["accuracy"],
+        "metrics/perplexity": means["nll"].exp(),
+        "metrics/entropy": means["entropy"],
+        "metrics/confidence": means["confidence"],
     }
-
-
-def name_prepared(
-    plan: Plan, mode: Mode, needs: Needs, prepared: list[Tensor]
-) -> tuple[dict[Pick | Candidates, Tensor], dict[str, Tensor]]:
-    """Return the picked columns and the integer facts by name, from the answer of ``prepare``."""
-    columns: dict[Pick | Candidates, Tensor] = {TARGET: prepared[1]}
-    wants, candidates = prepared_wants(needs)
-    named = dict(zip(wants, prepared[2:], strict=False))
-    positions: dict[str, Tensor] = {name: named[name] for name in needs.positions}
-    for pick in needs.picks:
-        if pick == CONTEXT:
-            columns[pick] = named["context"]
-        elif pick == EOS:
-            eos = plan.config.model.eos_token_id
-            inside = eos if eos is not None and eos < mode.vocab_size else -1
-            columns[pick] = torch.full_like(prepared[1], inside)
-    columns.update(zip(candidates, prepared[2 + len(wants) :], strict=True))
-    return columns, positions
-
-
-def prepared_wants(needs: Needs) -> tuple[list[str], list[Candidates]]:
-    """Return what these needs ask of ``prepare``: named integer facts, and n-gram candidates."""
-    wants = ["context"] if CONTEXT in needs.picks else []
-    wants += sorted(needs.positions)
-    return wants, [pick for pick in needs.picks if isinstance(pick, Candidates)]

@@ -1,26 +1,75 @@
-"""Which logits a call is about: the caller's, or the head applied to the caller's hidden states."""
+"""Which engine a call runs on: that follows from what the caller passes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ava.compile.heads import head_logits
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
 from ava.run.inputs import check_device, check_float, check_logits, check_tensor, describe
 from ava.terms.mtp_loss import MtpLoss
 
-__all__ = ["logits_of"]
+__all__ = ["HeadInput", "LogitsInput", "engine_input"]
 
 
-def logits_of(
+@dataclass(frozen=True, slots=True)
+class LogitsInput:
+    """Logits ``[B, T, W]``: the ``logits`` engine."""
+
+    logits: Tensor
+
+    name = "logits"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(B, T)``."""
+        return self.logits.shape[0], self.logits.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Columns of the logits, padding included."""
+        return self.logits.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the logits are."""
+        return self.logits.device
+
+
+@dataclass(frozen=True, slots=True)
+class HeadInput:
+    """Hidden states ``[B, T, H]`` and a head ``[W, H]`` with its bias ``[W]``: the ``linear`` engine."""
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    name = "hidden_states"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(B, T)``."""
+        return self.hidden.shape[0], self.hidden.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Columns of the logits, padding included."""
+        return self.weight.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the hidden states are."""
+        return self.hidden.device
+
+
+def engine_input(
     plan: Plan, logits: Any, hidden_states: Any, lm_head: Any, lm_head_bias: Any, mtp_hidden_states: Any
-) -> Tensor:
-    """Return the logits of a call, ``[B, T, W]``.
-
-    Without ``logits``, they are ``softcap(scale · h Wᵀ + bias)``, computed whole.
+) -> LogitsInput | HeadInput:
+    """Return what a call computes its rows from.
 
     Raises:
         ArgumentValueError: both or neither of ``logits`` and ``hidden_states`` with ``lm_head``, or a wrong shape.
@@ -31,7 +80,7 @@ def logits_of(
             raise ArgumentValueError(
                 "`logits` and `lm_head` should not both be given: pass `logits`, or `hidden_states` with `lm_head`."
             )
-        return check_logits(logits, model.vocab_size, model.padded_vocab_size)
+        return LogitsInput(check_logits(logits, model.vocab_size, model.padded_vocab_size))
     if hidden_states is None and lm_head is None:
         raise ArgumentValueError(
             "`logits` should be a tensor [B, T, V] or [N, V], but is None; or pass `hidden_states` with `lm_head`."
@@ -46,14 +95,26 @@ def logits_of(
     check_device("lm_head", weight, hidden.device, "hidden_states")
     if weight.ndim != 2 or weight.shape[1] != hidden.shape[-1]:
         raise ArgumentValueError(f"`lm_head` should be {expected}, but is {describe(weight)}.")
+    _check_rows(weight, model.vocab_size, model.padded_vocab_size)
+    bias = None
     if lm_head_bias is not None:
-        bias = check_tensor("lm_head_bias", lm_head_bias, f"the head's bias [V] = [{weight.shape[0]}]")
+        expected = f"the head's bias [V] = [{weight.shape[0]}]"
+        bias = check_tensor("lm_head_bias", lm_head_bias, expected)
+        check_float("lm_head_bias", bias, expected)
+        check_device("lm_head_bias", bias, hidden.device, "hidden_states")
         if tuple(bias.shape) != (weight.shape[0],):
-            raise ArgumentValueError(
-                f"`lm_head_bias` should be the head's bias [V] = [{weight.shape[0]}], but is {describe(bias)}."
-            )
-    made = head_logits(hidden, weight, lm_head_bias, model.logit_scale, model.logit_softcap)
-    return check_logits(made, model.vocab_size, model.padded_vocab_size)
+            raise ArgumentValueError(f"`lm_head_bias` should be {expected}, but is {describe(bias)}.")
+    return HeadInput(hidden.unsqueeze(0) if hidden.ndim == 2 else hidden, weight, bias)
+
+
+def _check_rows(weight: Tensor, vocab_size: int | None, padded: int | None) -> None:
+    width = padded or vocab_size
+    if weight.shape[0] == 0:
+        raise ArgumentValueError(f"`lm_head` should have at least one row, but is {describe(weight)}.")
+    if width is not None and weight.shape[0] != width:
+        field = "model.padded_vocab_size" if padded else "model.vocab_size"
+        hint = "" if padded else " Set `model.padded_vocab_size` if the model's output is wider than its vocabulary."
+        raise ArgumentValueError(f"`lm_head` should have {width} rows (`{field}`), but is {describe(weight)}.{hint}")
 
 
 def _head_is_used(plan: Plan, mtp_hidden_states: Any) -> bool:

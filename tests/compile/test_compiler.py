@@ -10,8 +10,9 @@ import torch
 
 from ava import Config, Plan
 from ava.compile import compiler
+from ava.compile.batch import Mode
 from ava.compile.compiler import compiled_graph
-from ava.compile.graph import Graph, Mode
+from ava.compile.graph import Graph
 
 CPU = torch.device("cpu")
 MODE = Mode(vocab_size=8, detailed=False, training=True, closes_every=1)

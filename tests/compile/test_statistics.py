@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ava.compile.statistics import RowStatistics, _exact_rest, _rest_log_sum, compute_dtype, ordered
+from ava.compile.measure import Asked, _exact_rest, _rest_log_sum, compute_dtype, ordered
+from ava.compile.statistics import RowStatistics
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
 
@@ -54,7 +55,7 @@ def statistics(
     """The answers of the engine: statistics by name, and the log-probability of each pick."""
     inverse = torch.tensor(1 / tau, dtype=compute_dtype(x.dtype))
     mask = torch.tensor([True] * len(x) if valid is None else valid)
-    answers = RowStatistics.apply(x, inverse, mask, wanted, vocab_size, teacher, 2.0, *columns)
+    answers = RowStatistics.apply(Asked(wanted, vocab_size, 2.0), x, inverse, mask, teacher, *columns)
     names = ordered(wanted)
     return dict(zip(names, answers, strict=False)), list(answers[len(names) :])
 

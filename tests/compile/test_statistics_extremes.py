@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ava.compile.statistics import RowStatistics, compute_dtype, ordered
+from ava.compile.measure import Asked, compute_dtype, ordered
+from ava.compile.statistics import RowStatistics
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
 
@@ -19,7 +20,7 @@ def statistics(
     mask = torch.ones(len(x), dtype=torch.bool) if valid is None else valid
     inverse = torch.tensor(1 / tau, dtype=compute_dtype(x.dtype))
     names = ordered(frozenset(Statistic))
-    answers = RowStatistics.apply(x, inverse, mask, frozenset(names), vocab_size, teacher, 2.0, *columns)
+    answers = RowStatistics.apply(Asked(frozenset(names), vocab_size, 2.0), x, inverse, mask, teacher, *columns)
     return dict(zip(names, answers, strict=False)), list(answers[len(names) :])
 
 

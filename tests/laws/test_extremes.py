@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ava import Loss
-from ava.compile.statistics import RowStatistics, ordered
+from ava.compile.measure import Asked, ordered
+from ava.compile.statistics import RowStatistics
 from ava.config.roster import ROSTER
 from ava.terms.base import CONTEXT, TARGET, Statistic
 from ava.terms.rows import Rows
@@ -183,7 +184,7 @@ def unlikelihood_of(logits: Tensor, column: int) -> Tensor:
     wanted = frozenset({Statistic.MARGIN, Statistic.MAX_LOG_PROB})
     at = torch.tensor([[column]])
     one = torch.ones((), dtype=torch.float64 if logits.dtype == torch.float64 else torch.float32)
-    answers = RowStatistics.apply(logits[None], one, torch.tensor([True]), wanted, logits.shape[0], None, 1.0, at, at)
+    answers = RowStatistics.apply(Asked(wanted, logits.shape[0]), logits[None], one, torch.tensor([True]), None, at, at)
     named = dict(zip(ordered(wanted), answers, strict=False))
     columns = {TARGET: at[:, 0], CONTEXT: at[:, 0]}
     picked = dict(zip(columns, (answer[:, 0] for answer in answers[2:]), strict=True))

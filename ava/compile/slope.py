@@ -1,0 +1,160 @@
+"""The gradient of any function of a row's statistics with respect to its logits.
+
+If ``g_*`` are the gradients with respect to the statistics,
+
+    dL/dz_j = p_j (g_lse - sum_k g_k - g_entropy (log p_j + H)) + g_mean / V        for every column
+              + sum over picks k of g_k [j = c_k]                                   at the picked columns
+              + g_margin ([j is the maximum] - r_j),  r = softmax without the maximum
+              + g_divergence (softmax(x/T)_j - softmax(teacher/T)_j) / T              with a teacher
+
+so one dense pass with two numbers per row, ``e_j (A + B t_j) + C``, and a few columns set apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ava.compile.measure import FLOOR, Asked, Measured
+from ava.terms.base import Statistic
+
+__all__ = ["Slope", "slope_of"]
+
+_Dense = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A gradient of logits: a dense part, and the columns that are written over it.
+
+    Attributes:
+        dense: ``[N, width]`` of the columns that take part, in the dtype of the logits.
+        at: int64 ``[N, K]``, or None where nothing is picked.
+        values: ``[N, K]``, the whole gradient at these columns; a column that stands twice has the same value twice.
+    """
+
+    dense: Tensor
+    at: Tensor | None
+    values: Tensor | None
+
+
+def slope_of(
+    asked: Asked,
+    measured: Measured,
+    logits: Tensor,
+    inverse_temperature: Tensor,
+    valid: Tensor,
+    teacher: Tensor | None,
+    columns: Sequence[Tensor],
+    given: Mapping[Statistic, Tensor],
+    picked: Sequence[Tensor],
+) -> Slope:
+    """Return the gradient of the logits.
+
+    Args:
+        asked: what was wanted.
+        measured: the answer of :func:`ava.compile.measure.measure_rows` to the same tensors.
+        logits: ``[N, W]``.
+        inverse_temperature: 0-d.
+        valid: bool ``[N]``; other rows get no gradient, whatever they hold.
+        teacher: ``[N, W]`` or None.
+        columns: int64 ``[N, width]`` per pick.
+        given: the gradient of each statistic, ``[N]``; those without one may be absent.
+        picked: the gradient of each pick's log-probabilities, ``[N, width]``.
+    """
+    top, max_log_prob, log_rest_share = measured.top, measured.max_log_prob, measured.log_rest_share
+    certain, entropy = measured.certain, measured.entropy
+    zero = torch.zeros_like(max_log_prob)
+    picked = [
+        torch.where((column >= 0) & valid[:, None], gradient, 0.0)
+        for column, gradient in zip(columns, picked, strict=True)
+    ]
+
+    share = given.get(Statistic.LSE, zero)  # coefficient of p
+    for gradient in picked:
+        share = share - gradient.sum(1)
+    g_entropy = given.get(Statistic.ENTROPY, zero)
+    g_margin = torch.where(certain, given.get(Statistic.MARGIN, zero), 0.0)
+    g_mean = given.get(Statistic.MEAN_LOGIT, zero) / asked.vocab_size
+
+    # Relative to the log-sum without a certain maximum, e_j <= 1 for all other columns, however certain it is.
+    base = log_rest_share - max_log_prob
+    rest_share = log_rest_share.exp() * inverse_temperature
+    scaled = [inverse_temperature * g for g in (share, g_entropy, g_margin, g_mean)]
+    a = rest_share * (share - g_entropy * (log_rest_share + entropy)) - scaled[2]
+    b = -rest_share * g_entropy
+    p_max = max_log_prob.exp()
+    at_top = p_max * (scaled[0] - scaled[1] * (max_log_prob + entropy)) + scaled[2] + scaled[3]
+    at_top = torch.where(valid, at_top, 0.0)
+    curved = Statistic.ENTROPY in asked.wanted
+    smoothed = Statistic.MEAN_LOGIT in asked.wanted
+    peak = top.to(zero.dtype)[:, None]
+    per_degree = 1 / asked.teacher_temperature
+    g_divergence = torch.where(valid, given.get(Statistic.DIVERGENCE, zero), 0.0) * per_degree
+
+    def pull(student: Tensor, told: Tensor) -> Tensor:
+        """Gradient of the divergence at columns with these logits of student and teacher."""
+        p = ((student.to(zero.dtype) - peak) * per_degree - measured.log_student[:, None]).exp()
+        below = told.to(zero.dtype) - measured.top_teacher.to(zero.dtype)[:, None]
+        q = (below * per_degree - measured.log_teacher[:, None]).exp()
+        return torch.where(valid[:, None], g_divergence[:, None] * (p - q), 0.0)
+
+    def dense(t: Tensor, is_other: Tensor) -> Tensor:
+        """Gradient before the picks where ``t = log p_j - log_rest_share``; the certain maximum has its own."""
+        linear = a[:, None] + b[:, None] * t.clamp(min=FLOOR) if curved else a[:, None]
+        g = t.exp() * linear
+        if smoothed:
+            g = g + scaled[3][:, None]
+        return torch.where(is_other, g, at_top[:, None])
+
+    # One comparison sets the certain maximum apart, and whole rows that are not valid, even if they hold NaN.
+    crown = torch.where(certain, top, torch.inf)
+    crown = torch.where(valid, crown, -torch.inf)[:, None]
+    real = logits if logits.shape[1] == asked.width else logits[:, : asked.width]
+    below = (real.to(zero.dtype) - peak) * inverse_temperature
+    gradient = dense(below - base[:, None], real < crown)
+    if teacher is not None:
+        gradient = gradient + pull(real, teacher[:, : asked.width])
+    out = gradient.to(logits.dtype)
+    if not columns:
+        return Slope(out, None, None)
+    local = columns if asked.shard is None else [asked.shard.local(column) for column in columns]
+    picked = [gradient * inverse_temperature for gradient in picked]
+    at, values = _picked_columns(local, measured, picked, dense, valid)
+    if teacher is not None:
+        values = values + pull(logits.gather(1, at), teacher.gather(1, at))
+    return Slope(out, at, values.to(logits.dtype))
+
+
+def _picked_columns(
+    columns: Sequence[Tensor], measured: Measured, gradients: Sequence[Tensor], dense: _Dense, valid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return every picked column and its whole gradient, in float32: ``[N, K]`` each.
+
+    Two picks may name the same column (a candidate that is also the context token), so each value holds the
+    gradients of all picks of its column, and writing it twice does no harm. Where a pick has no column, it repeats
+    the first pick, and the first pick, if it has none, stands for column 0.
+    """
+    max_log_prob, log_rest_share = measured.max_log_prob, measured.log_rest_share
+    first = columns[0].clamp(min=0)
+    raw: list[Tensor] = []
+    for index, column in enumerate(columns):
+        at = first if index == 0 else column
+        value = torch.where(column >= 0, gradients[index], 0.0)
+        for other, gradient in zip(columns, gradients, strict=True):
+            if other is column:
+                continue
+            same = at[:, :, None] == other[:, None, :]
+            value = value + torch.where(same, gradient[:, None, :], 0.0).sum(2)
+        raw.append(value)
+    values = []
+    for index, (column, log_prob, value) in enumerate(zip(columns, measured.placed, raw, strict=True)):
+        is_top = measured.certain[:, None] & (log_prob >= max_log_prob[:, None])
+        values.append(dense(log_prob - log_rest_share[:, None], valid[:, None] & ~is_top) + value)
+        if index:
+            values[-1] = torch.where(column >= 0, values[-1], values[0])
+    at = torch.cat([first, *(torch.where(column >= 0, column, first) for column in columns[1:])], 1)
+    return at, torch.cat(values, 1)
