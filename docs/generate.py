@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: ``docs/terms/`` and ``docs/unified-loss.md``.
+"""Writes the pages that follow from the code: ``docs/terms/``, ``docs/rules/`` and ``docs/unified-loss.md``.
 
     python docs/generate.py            # write them
     python docs/generate.py --check    # exit 1 if a page is not what the code says
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from curves import CURVES, svg
+from rule_pages import rule_pages
 
 from ava.cli.render.explain_markdown import table, term_fields_markdown
 from ava.cli.render.words import cost_text, number, range_text, value_text
@@ -60,7 +61,7 @@ def pages() -> dict[str, str]:
     """Return every generated file: its path under ``docs/``, and its text."""
     written = {f"terms/{name}.md": page(name) for name in (MAIN, *ROSTER)}
     written |= {f"terms/{name}.svg": svg(name, axis, curves) for name, (axis, curves) in CURVES.items()}
-    return {"terms/index.md": index(), "unified-loss.md": unified(), **written}
+    return {"terms/index.md": index(), "unified-loss.md": unified(), **written, **rule_pages()}
 
 
 def page(name: str) -> str:
@@ -204,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page differs")
     check = parser.parse_args(arguments).check
     written = pages()
-    stale = {str(path.relative_to(DOCS)) for path in (DOCS / "terms").glob("*") if path.suffix in (".md", ".svg")}
+    here = [path for folder in ("terms", "rules") for path in (DOCS / folder).glob("*")]
+    stale = {str(path.relative_to(DOCS)) for path in here if path.suffix in (".md", ".svg")}
     stale -= written.keys()
     differs = [name for name, text in written.items() if not _is(DOCS / name, text)]
     if not check:

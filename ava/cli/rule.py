@@ -12,7 +12,7 @@ from ava.cli.options import Color, ColorOption, OutputOption
 if TYPE_CHECKING:
     from ava.errors import Rule
 
-__all__ = ["every_rule", "register"]
+__all__ = ["complete", "every_rule", "register"]
 
 
 class Format(StrEnum):
@@ -28,16 +28,17 @@ def register(app: typer.Typer) -> None:
     app.command()(rule)
 
 
-def every_rule() -> tuple[Rule, ...]:
-    """Return every rule, by code."""
-    from ava.config import RULES as VALIDATION
-    from ava.load import RULES as READING
+def every_rule(*, external: bool = False) -> tuple[Rule, ...]:
+    """Return every rule, by code; with ``external`` those of other packages' terms too, which are imported for it."""
+    from ava.lint import RULES, known_rules
+    from ava.report.rules import RULES as REPORTED
     from ava.run.dry_run.rules import RULES as MEASURED
 
-    return tuple(sorted((*READING, *VALIDATION, *MEASURED), key=lambda rule: rule.code))
+    return tuple(sorted((*(known_rules() if external else RULES), *MEASURED, *REPORTED), key=lambda rule: rule.code))
 
 
-def _complete(incomplete: str) -> list[tuple[str, str]]:
+def complete(incomplete: str) -> list[tuple[str, str]]:
+    """Return the codes and names that start with what is typed, each with the other."""
     rules = every_rule()
     start = incomplete.upper()
     return [(rule.code, rule.name) for rule in rules if rule.code.startswith(start)] + [
@@ -47,7 +48,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 
 def rule(
     name: Annotated[
-        str, typer.Argument(metavar="CODE|NAME", help="`AVA101`, or `unknown-key`.", autocompletion=_complete)
+        str, typer.Argument(metavar="CODE|NAME", help="`AVA101`, or `unknown-key`.", autocompletion=complete)
     ],
     format: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
     output: OutputOption = None,
@@ -55,22 +56,28 @@ def rule(
 ) -> None:
     """Explain a rule: what it finds, why that is bad, and what to write instead."""
     from ava.cli.output import Output, dumps
-    from ava.errors import ArgumentValueError, did_you_mean
+    from ava.cli.render.rules import draw_rule, rule_dict, rule_markdown
 
-    rules = every_rule()
-    found = next((item for item in rules if name.upper() == item.code or name.lower() == item.name), None)
-    if found is None:
-        near = did_you_mean(name.lower(), [item.name for item in rules]) or did_you_mean(
-            name.upper(), [item.code for item in rules]
-        )
-        raise ArgumentValueError(f"no rule is named `{name}`{near}; `ava-loss rules` lists them")
+    found = _named(name)
     out = Output(output, color)
     if format is Format.JSON:
-        keys = ("code", "name", "severity", "doc")
-        out.write(dumps({key: getattr(found, key) for key in keys}))
+        out.write(dumps(rule_dict(found) | {"doc": found.doc}))
     elif format is Format.MARKDOWN:
-        out.write(f"# {found.name} ({found.code})\n\nSeverity: {found.severity}\n\n{found.doc}")
+        out.write(rule_markdown(found))
     else:
-        from ava.cli.render.rules import draw_rule
-
         out.draw(*draw_rule(found))
+
+
+def _named(name: str) -> Rule:
+    from ava.errors import ArgumentValueError, did_you_mean
+
+    rules: tuple[Rule, ...] = ()
+    for external in (False, True):
+        rules = every_rule(external=external)
+        for item in rules:
+            if name.upper() == item.code.upper() or name.lower() == item.name:
+                return item
+    near = did_you_mean(name.lower(), [item.name for item in rules]) or did_you_mean(
+        name.upper(), [item.code for item in rules]
+    )
+    raise ArgumentValueError(f"no rule is named `{name}`{near}; `ava-loss rules` lists them")

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from ava.config import Config
     from ava.load import Preset, Source
 
-__all__ = ["STDIN", "Checked", "InvalidError", "check_all", "expand", "load_config", "open_source", "preset_named"]
+__all__ = [
+    "STDIN",
+    "Checked",
+    "InvalidError",
+    "check_all",
+    "expand",
+    "load_config",
+    "open_source",
+    "preset_named",
+    "read_stdin",
+]
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml")
@@ -36,7 +46,7 @@ def open_source(reference: str, sets: Sequence[str] | None, preset_path: Sequenc
     from ava.load import load, load_text
 
     if reference == "-":
-        return load_text(_stdin(), STDIN, overrides=sets or None, preset_path=preset_path or ())
+        return load_text(read_stdin(), STDIN, overrides=sets or None, preset_path=preset_path or ())
     return load(reference, overrides=sets or None, preset_path=preset_path or ())
 
 
@@ -62,7 +72,8 @@ def preset_named(name: str, preset_path: Sequence[Path] | None) -> Preset:
     return found
 
 
-def _stdin() -> bytes:
+def read_stdin() -> bytes:
+    """Return standard input, at most one byte more than reading accepts."""
     from ava.load.text import MAX_BYTES
 
     return sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -94,7 +105,8 @@ def check_all(paths: Sequence[str], sets: Sequence[str] | None, preset_path: Seq
         checked.count += 1
         checked.texts.update(source.texts)
         for finding in validate(source)[1]:
-            key = (finding.code, finding.span, finding.path, finding.message)
+            span = finding.span
+            key = (finding.code, _same_file(span.file), span.line, span.column, finding.path, finding.message)
             if key not in seen:
                 seen.add(key)
                 checked.findings.append(finding)
@@ -110,10 +122,18 @@ def expand(paths: Iterable[str], preset_path: Sequence[Path] | None, failures: l
     seen: set[str] = set()
     for path in paths:
         for reference in _expanded(path, preset_path, failures):
-            key = reference if _is_name(reference) else os.path.realpath(reference)
+            key = reference if _is_name(reference) else _same_file(reference)
             if key not in seen:
                 seen.add(key)
                 yield reference
+
+
+def _same_file(path: str) -> str:
+    """Return what every way to write ``path`` has in common."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # no system call takes it
+        return path
 
 
 def _is_name(reference: str) -> bool:

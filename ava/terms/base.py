@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from ava.terms.advice import TermRule
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -245,6 +247,8 @@ class Term(Section):
     sources: ClassVar[tuple[Source, ...]] = ()
     recommended: ClassVar[dict[str, tuple[float, float]]]
     """Field to the range in which it is usually right; ``weight`` at least."""
+    rules: ClassVar[tuple[TermRule, ...]] = ()
+    """The term's own advice, which ``ava-loss lint`` gives."""
 
     weight: Weight = Field(description="Factor of the term in the total: a number, or a schedule.")
     if_missing: Literal["error", "skip"] = Field(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from ava.terms.advice import Advice, Project, TermRule, documentation
 from ava.terms.base import EOS, TARGET, Needs, RowTerm, Source, Statistic, Weight
 
 if TYPE_CHECKING:
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
     from ava.terms.rows import Rows
 
 __all__ = ["EosPenalty"]
+
+
+def _beyond_sequence(term: EosPenalty, project: Project) -> Iterator[Advice]:
+    length = project.sequence_length
+    if length is not None and term.min_length >= length:
+        yield Advice(
+            f"`min_length` {term.min_length} is not below the sequence length, {length}, so ending is charged "
+            f"everywhere; write less than {length}",
+            ("min_length",),
+        )
 
 
 class EosPenalty(RowTerm):
@@ -32,6 +44,22 @@ class EosPenalty(RowTerm):
         ),
     )
     recommended: ClassVar[dict[str, tuple[float, float]]] = {"weight": (0.01, 0.1), "min_length": (5, 100)}
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "AVA322",
+            "min-length-beyond-sequence",
+            "warning",
+            documentation(
+                "Finds a `min_length` that reaches to the end of a row, `sequence_length` in `[tool.ava-loss]`.",
+                "Every position is then too early for an end, so the model is taught never to stop.",
+                "version: 1\nterms:\n  eos_penalty: {min_length: 64}",
+                "version: 1\nterms:\n  eos_penalty: {min_length: 20}",
+            ),
+            _beyond_sequence,
+            Project(sequence_length=64),
+        ),
+    )
 
     weight: Weight = Field(default=0.05, description="Factor of the term in the total: a number, or a schedule.")
     min_length: Annotated[int, Field(ge=1)] = Field(

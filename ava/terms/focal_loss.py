@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from ava.terms.base import TARGET, Needs, RowTerm, Source, Statistic, Weight
+from ava.terms.advice import Advice, Project, TermRule, documentation
+from ava.terms.base import TARGET, Needs, RowTerm, Schedule, Source, Statistic, Weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +16,23 @@ if TYPE_CHECKING:
     from ava.terms.rows import Rows
 
 __all__ = ["FocalLoss"]
+
+
+def _without_focus(term: FocalLoss, project: Project) -> Iterator[Advice]:
+    if not term.gamma:
+        yield Advice("`focal_loss` with `gamma: 0` is the cross-entropy once more; write 2, or remove it", ("gamma",))
+
+
+def _alpha(term: FocalLoss, project: Project) -> Iterator[Advice]:
+    weight = term.weight.to if isinstance(term.weight, Schedule) else term.weight
+    low, high = term.recommended["weight"]
+    if low <= weight <= high and not low <= weight * term.alpha <= high:
+        yield Advice(
+            f"`alpha` {term.alpha:g} times `weight` {weight:g} is {weight * term.alpha:.3g}, outside the usual "
+            f"{low:g} to {high:g}; leave `alpha` at 1, and set `weight`",
+            ("alpha",),
+            (("weight",),),
+        )
 
 
 class FocalLoss(RowTerm):
@@ -31,6 +50,34 @@ class FocalLoss(RowTerm):
         Source("Lin et al. (2017), Focal Loss for Dense Object Detection", "https://arxiv.org/abs/1708.02002", "eq. 5"),
     )
     recommended: ClassVar[dict[str, tuple[float, float]]] = {"weight": (0.1, 0.5), "gamma": (0.5, 5.0)}
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "AVA321",
+            "focal-without-focus",
+            "warning",
+            documentation(
+                "Finds `focal_loss` with a `gamma` of 0.",
+                "Its factor is then 1 for every token, so the term is the cross-entropy that the primary loss has "
+                "already.",
+                "version: 1\nterms:\n  focal_loss: {gamma: 0.0}",
+                "version: 1\nterms:\n  focal_loss: {gamma: 2.0}",
+            ),
+            _without_focus,
+        ),
+        TermRule(
+            "AVA207",
+            "focal-alpha",
+            "warning",
+            documentation(
+                "Finds an `alpha` that takes `focal_loss` out of its usual range, where its `weight` alone is in it.",
+                "Here `alpha` multiplies the whole term, so it is a second weight, and the one that is overlooked.",
+                "version: 1\nterms:\n  focal_loss: {weight: 0.2, alpha: 4.0}",
+                "version: 1\nterms:\n  focal_loss: {weight: 0.2}",
+            ),
+            _alpha,
+        ),
+    )
 
     weight: Weight = Field(default=0.2, description="Factor of the term in the total: a number, or a schedule.")
     gamma: Annotated[float, Field(ge=0)] = Field(default=2.0, description="How fast a well-predicted token fades.")

@@ -25,6 +25,12 @@ class Temperature(Section):
     ``rate`` when it is below 0.05, and stays within ``bounds``.
     """
 
+    recommended: ClassVar[dict[str, tuple[float, float]]] = {
+        "initial": (0.8, 1.5),
+        "bounds": (0.5, 2.0),
+        "rate": (0.001, 0.05),
+    }
+
     initial: Annotated[float, Field(gt=0), RUNTIME] = Field(default=1.0, description="Temperature at the first step.")
     adaptive: bool = Field(default=False, description="Whether the temperature follows the main loss.")
     bounds: Annotated[Bounds, RUNTIME] = Field(default=(0.5, 2.0), description="Lowest and highest temperature.")
@@ -46,6 +52,7 @@ class PrimaryLoss(Section):
     )
     temperature: Temperature | None = Field(default=None, description="Temperature (with `type: deepseek`).")
 
+    recommended: ClassVar[dict[str, tuple[float, float]]] = {"label_smoothing": (0.05, 0.15)}
     formula: ClassVar[str] = "mean_M [(1-ε)(ℓ - z_y) + ε(ℓ - mean_v z_v)],  z = x/τ"
 
     def needs(self) -> Needs:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ava.terms.advice import Advice, Project, TermRule, documentation
 from ava.terms.base import Needs, OwnMeanTerm, Source, Weight
 from ava.terms.fields import ExpertUsage
 
@@ -15,6 +17,40 @@ if TYPE_CHECKING:
     from ava.terms.items import Items
 
 __all__ = ["MoeBalanceLoss"]
+
+
+_READ_BY = {"momentum": ("gradient",), "rate": ("loss_free",), "target_expert_usage": ("gradient", "switch")}
+
+
+def _loss_free_weight(term: MoeBalanceLoss, project: Project) -> Iterator[Advice]:
+    if term.method == "loss_free" and "weight" in term.model_fields_set:
+        yield Advice(
+            "`weight` has no effect with `method: loss_free`, which adds no loss; remove it (`rate` is how fast the "
+            "bias moves)",
+            ("weight",),
+            (("method",),),
+            key=True,
+            idle=True,
+        )
+
+
+def _idle_field(term: MoeBalanceLoss, project: Project) -> Iterator[Advice]:
+    for name, methods in _READ_BY.items():
+        if term.method not in methods and name in term.model_fields_set and getattr(term, name) is not None:
+            words = " or ".join(f"`{method}`" for method in methods)
+            yield Advice(
+                f"`{name}` has no effect with `method: {term.method}`, only with {words}; remove it",
+                (name,),
+                (("method",),),
+                key=True,
+                idle=True,
+            )
+
+
+def _bias_rate(term: MoeBalanceLoss, project: Project) -> Iterator[Advice]:
+    if term.method == "loss_free" and not 1e-4 <= term.rate <= 1e-2:
+        effect = "makes the choice of experts jump" if term.rate > 1e-2 else "hardly moves the bias"
+        yield Advice(f"`rate` {term.rate:g} {effect}; usual are 0.0001 to 0.01 a step", ("rate",))
 
 
 class MoeBalanceLoss(OwnMeanTerm):
@@ -37,6 +73,47 @@ class MoeBalanceLoss(OwnMeanTerm):
         ),
     )
     recommended: ClassVar[dict[str, tuple[float, float]]] = {"weight": (0.05, 0.2), "momentum": (0.5, 0.99)}
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "AVA324",
+            "loss-free-weight",
+            "warning",
+            documentation(
+                "Finds a `weight` of `moe_balance_loss` with `method: loss_free`.",
+                "That method moves a bias in the router and adds 0 to the loss, whatever the weight.",
+                "version: 1\nterms:\n  moe_balance_loss: {method: loss_free, weight: 0.1}",
+                "version: 1\nterms:\n  moe_balance_loss: {method: loss_free}",
+            ),
+            _loss_free_weight,
+        ),
+        TermRule(
+            "AVA325",
+            "idle-balance-field",
+            "warning",
+            documentation(
+                "Finds a field of `moe_balance_loss` that its `method` does not read: `momentum` belongs to "
+                "`gradient`, `rate` to `loss_free`, and `target_expert_usage` to `gradient` and `switch`.",
+                "Changing it changes nothing; perhaps another method was meant.",
+                "version: 1\nterms:\n  moe_balance_loss: {method: switch, momentum: 0.95}",
+                "version: 1\nterms:\n  moe_balance_loss: {method: gradient, momentum: 0.95}",
+            ),
+            _idle_field,
+        ),
+        TermRule(
+            "AVA208",
+            "bias-rate",
+            "warning",
+            documentation(
+                "Finds, with `method: loss_free`, a `rate` outside 0.0001 to 0.01.",
+                "The bias moves by that much in every step. Too fast, and experts take turns in being overloaded; too "
+                "slow, and the load stays as uneven as it is.",
+                "version: 1\nterms:\n  moe_balance_loss: {method: loss_free, rate: 0.5}",
+                "version: 1\nterms:\n  moe_balance_loss: {method: loss_free, rate: 0.001}",
+            ),
+            _bias_rate,
+        ),
+    )
 
     weight: Weight = Field(default=0.1, description="Factor of the term in the total: a number, or a schedule.")
     method: Literal["gradient", "switch", "loss_free"] = Field(default="gradient", description="How load is balanced.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ava.terms.advice import Advice, Project, TermRule, documentation
 from ava.terms.base import TARGET, HeadsTerm, Needs, Source, Statistic, Weight
 from ava.terms.fields import WeightRange
 
@@ -16,6 +18,37 @@ if TYPE_CHECKING:
     from ava.terms.rows import Rows
 
 __all__ = ["MtpLoss"]
+
+
+def _idle_field(term: MtpLoss, project: Project) -> Iterator[Advice]:
+    for name in ("confidence_threshold", "weight_range"):
+        if term.weighting == "uniform" and name in term.model_fields_set:
+            yield Advice(
+                f"`{name}` has no effect with `weighting: uniform`; write `weighting: adaptive`, or remove it",
+                (name,),
+                (("weighting",),),
+                key=True,
+                idle=True,
+            )
+
+
+def _flat_range(term: MtpLoss, project: Project) -> Iterator[Advice]:
+    if term.weighting == "adaptive" and term.weight_range == (1.0, 1.0):
+        yield Advice(
+            "`weight_range: [1, 1]` weighs every position alike, as `weighting: uniform` does; write `[0.5, 1.5]`",
+            ("weight_range",),
+            (("weighting",),),
+        )
+
+
+def _beyond_sequence(term: MtpLoss, project: Project) -> Iterator[Advice]:
+    length = project.sequence_length
+    if length is not None and term.num_future_tokens >= length:
+        yield Advice(
+            f"`num_future_tokens` {term.num_future_tokens} looks beyond a sequence of {length} tokens, so the last "
+            "heads learn nothing; write 1 to 4",
+            ("num_future_tokens",),
+        )
 
 
 class MtpLoss(HeadsTerm):
@@ -40,6 +73,46 @@ class MtpLoss(HeadsTerm):
         ),
     )
     recommended: ClassVar[dict[str, tuple[float, float]]] = {"weight": (0.05, 0.3), "num_future_tokens": (1, 4)}
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "AVA326",
+            "idle-mtp-field",
+            "warning",
+            documentation(
+                "Finds `confidence_threshold` or `weight_range` with `weighting: uniform`, which is the default.",
+                "Only `weighting: adaptive` reads them; whoever wrote them most likely meant that.",
+                "version: 1\nterms:\n  mtp_loss: {confidence_threshold: 0.8}",
+                "version: 1\nterms:\n  mtp_loss: {weighting: adaptive, confidence_threshold: 0.8}",
+            ),
+            _idle_field,
+        ),
+        TermRule(
+            "AVA327",
+            "flat-weight-range",
+            "warning",
+            documentation(
+                "Finds `weighting: adaptive` with a `weight_range` of `[1, 1]`.",
+                "Every position then counts 1, whatever the confidence, which is computed for nothing.",
+                "version: 1\nterms:\n  mtp_loss: {weighting: adaptive, weight_range: [1.0, 1.0]}",
+                "version: 1\nterms:\n  mtp_loss: {weighting: adaptive, weight_range: [0.5, 1.5]}",
+            ),
+            _flat_range,
+        ),
+        TermRule(
+            "AVA328",
+            "future-beyond-sequence",
+            "warning",
+            documentation(
+                "Finds `num_future_tokens` of at least the length of a row, `sequence_length` in `[tool.ava-loss]`.",
+                "No position has a target that far ahead, so those heads cost memory and never learn.",
+                "version: 1\nterms:\n  mtp_loss: {num_future_tokens: 4}",
+                "version: 1\nterms:\n  mtp_loss: {num_future_tokens: 3}",
+            ),
+            _beyond_sequence,
+            Project(sequence_length=4),
+        ),
+    )
 
     weight: Weight = Field(default=0.1, description="Factor of the term in the total: a number, or a schedule.")
     num_future_tokens: Annotated[int, Field(ge=1)] = Field(default=3, description="Heads, one per token ahead.")
@@ -74,7 +147,7 @@ class MtpLoss(HeadsTerm):
 
     def value(self, heads: Rows, main: Rows) -> Tensor:
         """Return the value of each row of each head, ``[K, N]``, in nats."""
-        nll = heads.nll.view(-1, main.nll.shape[0])
+        nll = heads.nll.view(-1, main.statistics[Statistic.MAX_LOG_PROB].shape[0])
         return nll * self.position_weight(main) if self.weighting == "adaptive" else nll
 
     def position_weight(self, main: Rows) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from ava.terms.advice import Advice, Project, TermRule, documentation
 from ava.terms.base import TARGET, Candidates, Needs, RowTerm, Source, Statistic, Weight
 
 if TYPE_CHECKING:
@@ -14,6 +16,26 @@ if TYPE_CHECKING:
     from ava.terms.rows import Rows
 
 __all__ = ["NgramPenalty"]
+
+
+def _beyond_sequence(term: NgramPenalty, project: Project) -> Iterator[Advice]:
+    length = project.sequence_length
+    if length is not None and term.size >= length:
+        yield Advice(
+            f"a sequence of {length} tokens cannot hold an n-gram of `size` {term.size} twice, so nothing is charged; "
+            f"write {max(length // 3, 1)} or less",
+            ("size",),
+        )
+
+
+def _wide_window(term: NgramPenalty, project: Project) -> Iterator[Advice]:
+    length = project.sequence_length
+    if length is not None and term.window >= length > term.size:
+        yield Advice(
+            f"`window` {term.window} reaches beyond the sequence, {length} tokens; every position of it is paid for "
+            f"in each row: write {length - 1} or less",
+            ("window",),
+        )
 
 
 class NgramPenalty(RowTerm):
@@ -38,6 +60,37 @@ class NgramPenalty(RowTerm):
         "size": (1, 6),
         "window": (20, 200),
     }
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "AVA323",
+            "ngram-beyond-sequence",
+            "warning",
+            documentation(
+                "Finds a `size` of at least the length of a row, `sequence_length` in `[tool.ava-loss]`.",
+                "There is no room for the n-gram to come twice, so the term is always 0.",
+                "version: 1\nterms:\n  ngram_penalty: {size: 32, window: 20}",
+                "version: 1\nterms:\n  ngram_penalty: {size: 4, window: 20}",
+            ),
+            _beyond_sequence,
+            Project(sequence_length=32),
+        ),
+        TermRule(
+            "AVA401",
+            "window-beyond-sequence",
+            "warning",
+            documentation(
+                "Finds a `window` that reaches back further than a row is long, `sequence_length` in "
+                "`[tool.ava-loss]`.",
+                "The loss looks up a column for every position of the window in every row of logits, also for those "
+                "that can hold nothing. Where the loss is slow, a smaller window is the first thing to try.",
+                "version: 1\nterms:\n  ngram_penalty: {window: 128}",
+                "version: 1\nterms:\n  ngram_penalty: {window: 50}",
+            ),
+            _wide_window,
+            Project(sequence_length=128),
+        ),
+    )
 
     weight: Weight = Field(default=0.1, description="Factor of the term in the total: a number, or a schedule.")
     size: Annotated[int, Field(ge=1)] = Field(default=4, description="Tokens of an n-gram.")

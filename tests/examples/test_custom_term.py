@@ -80,6 +80,27 @@ def test_mistakes_are_said_as_for_a_term_of_our_own(run: Run, tmp_path: Path) ->
     ]
 
 
+def test_it_is_linted_with_its_own_rule(run: Run, tmp_path: Path) -> None:
+    clean = run("-m", "ava", "lint", str(EXAMPLE / "loss.yaml"), "--format", "json")
+    assert (clean.returncode, json.loads(clean.stdout)) == (0, []), clean.stderr
+    (tmp_path / "low.yaml").write_text(
+        "version: 1\nterms:\n  overconfidence_penalty: {weight: 2, entropy_floor: 0.01}\n"
+    )
+    done = run("-m", "ava", "lint", "low.yaml", "--format", "json")
+    found = [(item["line"], item["column"], item["code"], item["name"]) for item in json.loads(done.stdout)]
+    assert (done.returncode, found) == (
+        1,
+        [(3, 36, "AVA201", "weight-range"), (3, 54, "OVC001", "low-entropy-floor")],
+    )
+    done = run("-m", "ava", "lint", "low.yaml", "--select", "OVC", "--ignore", "low-entropy-floor", "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
+    (tmp_path / "low.yaml").write_text(
+        "version: 1\nterms:\n  overconfidence_penalty: {entropy_floor: 0.01}  # ava: ignore[low-entropy-floor]\n"
+    )
+    assert run("-m", "ava", "lint", "low.yaml").returncode == 0
+    assert "Finds an `entropy_floor` below 0.05 nats." in run("-m", "ava", "rule", "ovc001").stdout
+
+
 def test_it_is_explained(run: Run) -> None:
     done = run("-m", "ava", "explain", "overconfidence_penalty", "--format", "json")
     told = json.loads(done.stdout)

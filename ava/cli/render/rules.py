@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ava.errors import Rule
+from ava.errors import DOCS_URL, Rule
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["draw_rule", "draw_rules", "summary"]
+__all__ = ["COLORS", "draw_rule", "draw_rules", "rule_dict", "rule_markdown", "summary"]
 
-_COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
+COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def summary(rule: Rule) -> str:
@@ -22,12 +22,22 @@ def summary(rule: Rule) -> str:
     return text.split(". ")[0].rstrip(".") + "." if text else ""
 
 
+def rule_dict(rule: Rule) -> dict[str, Any]:
+    """Return a rule as JSON has it, without its documentation."""
+    return {"code": rule.code, "name": rule.name, "severity": rule.severity, "url": f"{DOCS_URL}{rule.name}/"}
+
+
+def rule_markdown(rule: Rule) -> str:
+    """Return a rule's page."""
+    return f"# {rule.name} ({rule.code})\n\nSeverity: {rule.severity}\n\n{rule.doc}"
+
+
 def draw_rule(rule: Rule) -> Iterator[RenderableType]:
     """Yield a rule's page: its Markdown, plainly."""
     from rich.padding import Padding
     from rich.text import Text
 
-    yield Text.assemble((rule.code, "bold"), " ", rule.name, "  ", (rule.severity, _COLORS[rule.severity]))
+    yield Text.assemble((rule.code, "bold"), " ", rule.name, "  ", (rule.severity, COLORS[rule.severity]))
     code = False
     for line in rule.doc.strip().splitlines():
         if line.startswith("```"):
@@ -48,7 +58,7 @@ def draw_rules(rules: Sequence[Rule]) -> RenderableType:
 
     table = plain_table("code", "name", "severity", "what it does")
     for rule in rules:
-        tone = _COLORS[rule.severity]
+        tone = COLORS[rule.severity]
         table.add_row(Text(rule.code, "bold"), rule.name, Text(rule.severity, tone), Text(summary(rule)))
     table.columns[0].no_wrap = True
     return table

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from ava.terms.advice import Advice, Project, TermRule, documentation
 from ava.terms.base import TARGET, Needs, RowTerm, Source, Statistic, Weight
 
 if TYPE_CHECKING:  # linting a YAML file must not import torch
@@ -15,6 +17,15 @@ if TYPE_CHECKING:  # linting a YAML file must not import torch
     from ava.terms.rows import Rows
 
 __all__ = ["OverconfidencePenalty"]
+
+
+def _low_floor(term: OverconfidencePenalty, project: Project) -> Iterator[Advice]:
+    if term.entropy_floor < 0.05:
+        yield Advice(
+            f"an `entropy_floor` of {term.entropy_floor:g} nats is only reached by predictions that give one token "
+            "more than 99 %; write 1.0",
+            ("entropy_floor",),
+        )
 
 
 class OverconfidencePenalty(RowTerm):
@@ -35,6 +46,22 @@ class OverconfidencePenalty(RowTerm):
         ),
     )
     recommended: ClassVar[dict[str, tuple[float, float]]] = {"weight": (0.05, 0.5), "entropy_floor": (0.2, 3.0)}
+
+    rules: ClassVar[tuple[TermRule, ...]] = (
+        TermRule(
+            "OVC001",
+            "low-entropy-floor",
+            "warning",
+            documentation(
+                "Finds an `entropy_floor` below 0.05 nats.",
+                "Nothing is charged until the model is certain beyond doubt, when there is little left to learn from "
+                "it.",
+                "version: 1\nterms:\n  overconfidence_penalty: {entropy_floor: 0.01}",
+                "version: 1\nterms:\n  overconfidence_penalty: {entropy_floor: 1.0}",
+            ),
+            _low_floor,
+        ),
+    )
 
     weight: Weight = Field(default=0.1, description="Factor of the term in the total: a number, or a schedule.")
     entropy_floor: Annotated[float, Field(gt=0)] = Field(
