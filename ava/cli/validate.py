@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from ava.cli.formats import FindingsFormat
 from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Sets, complete_preset
 
 __all__ = ["register"]
-
-
-class Format(StrEnum):
-    """How findings are written."""
-
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +26,7 @@ def validate(
             autocompletion=complete_preset,
         ),
     ],
-    format: Annotated[Format, typer.Option("--format", help="How findings are written.")] = Format.TEXT,
+    format: Annotated[FindingsFormat, typer.Option("--format", help="How findings are written.")] = FindingsFormat.TEXT,
     sets: Sets = None,
     preset_path: PresetPath = None,
     output: OutputOption = None,
@@ -45,22 +37,27 @@ def validate(
 
     Exit code 1 where there is one, 2 where a path cannot be read.
     """
+    from ava.cli.formats import announce, write_findings
     from ava.cli.output import Output, say
-    from ava.cli.render.findings import findings_json, findings_text, github_annotations, in_github, step_summary
     from ava.cli.sources import check_all
 
     checked = check_all(paths, sets, preset_path)
     errors = [finding for finding in checked.findings if finding.severity == "error"]
     out = Output(output, color)
-    if format is Format.JSON:
-        out.write(findings_json(errors))
-    elif format is Format.GITHUB:
-        out.write(github_annotations(errors))
-    else:
-        out.write(findings_text(errors, checked.texts, checked.count, colored=out.colored, quiet=quiet))
-        if in_github():
-            Output().write(github_annotations(errors, limit=10))
-            step_summary(errors)
+    out.write(
+        write_findings(
+            format,
+            errors,
+            texts=checked.texts,
+            count=checked.count,
+            colored=out.colored,
+            quiet=quiet,
+            fail_on="error",
+            failures=checked.failures,
+        )
+    )
+    if format is FindingsFormat.TEXT:
+        announce(errors, checked.texts)
     for failure in checked.failures:
         say(f"error: {failure}")
     raise typer.Exit(2 if checked.failures else 1 if errors else 0)

@@ -1,7 +1,8 @@
 """``UnifiedLoss``: the loss of the original guide, keyword for keyword, as a configuration.
 
 ``keywords`` says where each flat keyword stands in a configuration, its default and what it accepts · ``translate``
-makes the configuration · ``unified`` is the class. Only the class needs torch, so ``ava-loss migrate`` does not.
+makes the configuration · ``rewrite`` writes it with comments, ``migrate`` does so for a whole file · ``unified`` is the
+class. Only the class needs torch, so ``ava-loss migrate`` does not.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_json_has_always_all_keys(run, wrong):
     first = ran.json[0]
     assert (first["file"], first["line"], first["column"], first["end_column"]) == (str(wrong), 4, 5, 10)
     assert (first["code"], first["path"]) == ("AVA101", "terms.ngram_penalty.windw")
-    assert first["fix"]["replacement"] == "window"
+    assert first["fix"]["edits"][0]["replacement"] == "window"
     assert ran.json[1]["fix"] is None
 
 

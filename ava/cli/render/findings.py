@@ -1,35 +1,24 @@
-"""Findings as text with source frames, as JSON, and as GitHub annotations."""
+"""Findings as text with source frames, and what every format of findings shares."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from ava.errors import Finding
+from ava.errors import Finding, Severity
 from ava.load import OVERRIDES, render_frame
 
-__all__ = [
-    "dotted",
-    "finding_dict",
-    "findings_json",
-    "findings_text",
-    "github_annotations",
-    "in_github",
-    "markdown_table",
-    "step_summary",
-    "worst_first",
-]
+__all__ = ["SEVERITIES", "dotted", "findings_text", "is_file", "summary_line", "worst_first"]
 
-_RANK = {"error": 0, "warning": 1, "info": 2}
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""The worst first."""
+
 _COLORS = {"error": "31", "warning": "33", "info": "36"}
-_ANNOTATION = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
     """Return errors, then warnings, then the rest, each in the order they came."""
-    return sorted(findings, key=lambda finding: _RANK[finding.severity])
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -37,49 +26,24 @@ def dotted(path: Sequence[str | int]) -> str:
     return ".".join(map(str, path))
 
 
-def finding_dict(finding: Finding) -> dict[str, Any]:
-    """Return a finding as the JSON object that scripts rely on: always all keys."""
-    span, fix = finding.span, finding.fix
-    return {
-        "code": finding.code,
-        "name": finding.name,
-        "severity": finding.severity,
-        "message": finding.message,
-        "file": span.file,
-        "line": span.line,
-        "column": span.column,
-        "end_line": span.end_line,
-        "end_column": span.end_column,
-        "path": dotted(finding.path),
-        "fix": None
-        if fix is None
-        else {
-            "title": fix.title,
-            "file": fix.span.file,
-            "line": fix.span.line,
-            "column": fix.span.column,
-            "end_line": fix.span.end_line,
-            "end_column": fix.span.end_column,
-            "replacement": fix.replacement,
-        },
-        "url": finding.url,
-    }
-
-
-def findings_json(findings: Sequence[Finding]) -> str:
-    """Return the findings as a JSON list."""
-    from ava.cli.output import dumps
-
-    return dumps([finding_dict(finding) for finding in findings])
+def is_file(name: str) -> bool:
+    """Return whether a span's file is one: not standard input, an override, or what came as a Python value."""
+    return name != OVERRIDES and not (name.startswith("<") and name.endswith(">"))
 
 
 def findings_text(
-    findings: Sequence[Finding], texts: Mapping[str, str], count: int, *, colored: bool = False, quiet: bool = False
+    findings: Sequence[Finding],
+    texts: Mapping[str, str],
+    count: int,
+    *,
+    colored: bool = False,
+    quiet: bool = False,
+    noun: str = "error",
 ) -> str:
     """Return each finding with its frame, and a last line that counts them among ``count`` files."""
     blocks = [_block(finding, texts, colored) for finding in findings]
     if not quiet:
-        blocks.append(_summary(findings, count))
+        blocks.append(summary_line(findings, count, noun))
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
@@ -99,11 +63,12 @@ def _block(finding: Finding, texts: Mapping[str, str], colored: bool) -> str:
     return "\n".join(lines)
 
 
-def _summary(findings: Sequence[Finding], count: int) -> str:
+def summary_line(findings: Sequence[Finding], count: int, noun: str = "error") -> str:
+    """Return a sentence that counts the findings by severity; without any, that ``count`` files have no ``noun``."""
     if not findings:
-        return f"No errors in {_number(count, 'file')}."
+        return f"No {noun}s in {_number(count, 'file')}."
     counts = Counter[str](finding.severity for finding in findings)
-    words = [_number(counts[severity], severity) for severity in _RANK if counts[severity]]
+    words = [_number(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
     listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
     files = {finding.span.file for finding in findings} - {OVERRIDES}
     return f"Found {listed} in {_number(max(len(files), 1), 'file')}."
@@ -111,60 +76,3 @@ def _summary(findings: Sequence[Finding], count: int) -> str:
 
 def _number(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 or word == 'info' else 's'}"
-
-
-def in_github() -> bool:
-    """Return whether this runs under GitHub Actions."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
-def github_annotations(findings: Sequence[Finding], limit: int | None = None) -> str:
-    """Return workflow commands that show findings in a pull request, the worst first (GitHub shows ten)."""
-    lines = []
-    for finding in worst_first(findings)[:limit]:
-        span = finding.span
-        place = {} if span.file[:1] in "<" or span.file == OVERRIDES else {"file": span.file, "line": span.line}
-        if place:
-            place |= {"col": span.column, "endLine": span.end_line, "endColumn": span.end_column}
-        fields = {**place, "title": f"{finding.code} {finding.name}"}
-        properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in fields.items())
-        message = finding.message + (f" ({finding.note})" if finding.note else "")
-        if not place:
-            message = f"{span}: {message}"
-        lines.append(f"::{_ANNOTATION[finding.severity]} {properties}::{_escaped(message)}")
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _escaped(text: str, also: str = "") -> str:
-    for sign in "%\r\n" + also:  # the percent sign first
-        text = text.replace(sign, f"%{ord(sign):02X}")
-    return text
-
-
-def markdown_table(findings: Sequence[Finding]) -> str:
-    """Return the findings as a table, the worst first."""
-    rows = ["| | rule | where | what |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| {finding.severity} | [{finding.code}]({finding.url}) {finding.name} | `{_cell(str(finding.span))}` "
-        f"| {_cell(finding.message)} |"
-        for finding in worst_first(findings)
-    ]
-    return "\n".join(rows) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def step_summary(findings: Sequence[Finding]) -> None:
-    """Add the whole table to the summary of the GitHub step, if there is one and something to say."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path or not findings:
-        return
-    from ava.cli.output import say
-
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(f"### ava-loss\n\n{markdown_table(findings)}\n")
-    except OSError as error:
-        say(f"warning: {path}: cannot write the step summary: {error.strerror}")
