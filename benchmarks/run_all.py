@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("logits.py", "terms.py")
+SCRIPTS = ("logits.py", "terms.py", "cli.py")
 
 
 def main() -> int:

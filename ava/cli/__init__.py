@@ -1,7 +1,7 @@
 """The command line, ``ava-loss``: one file per command, which reads arguments and writes results.
 
-``app`` puts the commands together · ``options`` are those that several share · ``sources`` finds and reads the
-configurations · ``output`` is where results go · ``render`` draws them.
+``quick`` answers the commonest question by itself · ``app`` puts the commands together · ``options`` are those that
+several share · ``sources`` finds and reads the configurations · ``output`` is where results go · ``render`` draws them.
 
 Exit codes: 0 clean, 1 findings, 2 could not do it.
 """
@@ -21,13 +21,20 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return its exit code."""
-    from ava.cli.app import build_app
-    from ava.errors import AvaError
+    from ava.cli.quick import validate_quickly
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # not a text file, as under a test; or one already read
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    code = validate_quickly(arguments)
+    return _run(arguments) if code is None else code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from ava.cli.app import build_app
+    from ava.errors import AvaError
+
     try:
         build_app(arguments)(args=arguments, prog_name="ava-loss")
     except SystemExit as end:

@@ -11,7 +11,21 @@ import typer
 
 __all__ = ["COMMANDS", "build_app"]
 
-COMMANDS = ("validate", "explain", "dry-run", "presets", "init", "schema", "graph", "rule", "rules")
+COMMANDS = (
+    "validate",
+    "lint",
+    "explain",
+    "dry-run",
+    "report",
+    "diff",
+    "presets",
+    "init",
+    "migrate",
+    "schema",
+    "graph",
+    "rule",
+    "rules",
+)
 """In the order in which the help lists them; each is the module of that name, which defines ``register``."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}

@@ -15,8 +15,18 @@ def register(app: typer.Typer) -> None:
 
 
 def schema(output: OutputOption = None) -> None:
-    """Print the JSON Schema (draft 7) that editors complete and check configurations with."""
-    from ava.cli.output import Output
+    """Print the JSON Schema (draft 7) that editors complete and check configurations with.
+
+    It has the terms of installed packages too, which the shipped file does not know.
+    """
+    from ava.cli.output import Output, say
+    from ava.config.roster import BrokenTermError, external_names, find_term
     from ava.config.schema import schema_text
 
-    Output(output).write(schema_text())
+    classes = []
+    for name in external_names():
+        try:
+            classes.append(find_term(name))
+        except BrokenTermError as error:
+            say(f"warning: {error}; the schema leaves it out")
+    Output(output).write(schema_text(tuple(cls for cls in classes if cls is not None)))

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from ava.config.messages import KEYWORDS
 from ava.config.model import Config, Model
 from ava.config.problems import problems
-from ava.config.validate import validate
+from ava.config.validation import validate
 from ava.config.words import expected, field_schema, got, range_text
 from ava.config.write import minimal
 from ava.errors import ArgumentTypeError, ArgumentValueError, ConfigError, Span, did_you_mean
 from ava.load import OVERRIDES, Entry, Node, Source, load
 from ava.load.overrides import Overrides, parse_overrides
+from ava.load.resolver import bounded
 from ava.load.source import merge
 
 __all__ = ["load_config", "with_keywords"]
@@ -91,6 +92,8 @@ def _checked(model: Mapping[str, Any]) -> dict[str, int | float]:
             continue
         if not isinstance(value, (bool, int, float, str)) and hasattr(value, "__index__"):
             value = operator.index(value)  # an integer of NumPy or torch
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = bounded(value)
         try:
             Model.model_validate({name: value})
         except ValidationError as error:

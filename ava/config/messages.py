@@ -15,6 +15,7 @@ from ava.config.roster import external_names
 from ava.config.words import choices, expected, field_schema, got, keys, number, range_text, shown, subject
 from ava.errors import Finding, Fix, Path, Span
 from ava.load import OVERRIDES, Source
+from ava.load.frame import split_lines
 from ava.load.resolver import resolve
 from ava.terms.base import Term
 
@@ -46,6 +47,7 @@ class Messages:
     def __init__(self, source: Source, classes: dict[str, type[Term]]) -> None:
         self.source = source
         self.classes = classes
+        self._lines: dict[str, list[str]] = {}
 
     def finding(self, problem: Problem) -> Finding:
         """Return the finding that says ``problem``."""
@@ -87,15 +89,33 @@ class Messages:
             words += _hint(value, schemas)
         return rule.finding(words, span, path, fix=fix, note=note(self.source, span, path))
 
+    def _known(self, above: Path) -> tuple[str, ...]:
+        return keys(self._schemas(above)) + (external_names() if above == ("terms",) else ())
+
+    def meant(self, path: Path) -> Path:
+        """Return the path of the key that the unknown key at ``path`` is taken for; itself where none is near."""
+        near = _near(str(path[-1]), list(self._known(path[:-1])))
+        return (*path[:-1], *(near[:1] or path[-1:]))
+
+    def meant_all(self, path: Path) -> Iterator[Path]:
+        """Yield the paths that the unknown key at ``path`` may stand for: the near one, and a legacy keyword's."""
+        yield self.meant(path)
+        for place in LEGACY.get(str(path[-1]), "").replace("`", "").split(" "):
+            if "." in place:
+                yield tuple(place.split("."))
+
     def _unknown_key(self, path: Path) -> Finding:
         key, above = str(path[-1]), path[:-1]
         span = self.source.span(path, key=True)
         said = note(self.source, span, path)
-        known = keys(self._schemas(above)) + (external_names() if above == ("terms",) else ())
+        known = self._known(above)
         present = self.source.get(above)
         taken = present.value if present is not None and isinstance(present.value, dict) else {}
         where = "a term" if above == ("terms",) else f"a field of {subject(above)}" if above else "a section or field"
         words = f"`{shown(key)}` is not {where}"
+        if key == "losses" and not above:
+            words += "; `ava-loss migrate` turns the flat keywords in it into a configuration"
+            return rules.LEGACY_KEY.finding(words, span, path, note=said)
         if key in LEGACY and key not in known:
             return rules.LEGACY_KEY.finding(f"{words}; its place is now `{LEGACY[key]}`", span, path, note=said)
         near = _near(key, list(known))
@@ -111,8 +131,12 @@ class Messages:
 
     def _fix(self, span: Span, text: str, near: list[str]) -> Fix | None:
         """Return the edit to the only near name, where the text at ``span`` is what was read."""
-        lines = self.source.texts.get(span.file, "").splitlines()
-        if len(near) != 1 or span.file == OVERRIDES or not 0 < span.line == span.end_line <= len(lines):
+        if len(near) != 1 or span.file == OVERRIDES:
+            return None
+        if span.file not in self._lines:
+            self._lines[span.file] = split_lines(self.source.texts.get(span.file, ""))
+        lines = self._lines[span.file]
+        if not 0 < span.line == span.end_line <= len(lines):
             return None
         if difflib.SequenceMatcher(None, _plain(text), near[0].replace("-", "_")).ratio() < SURE:
             return None

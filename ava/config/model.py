@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from ava.config.implied import with_mtp
 from ava.config.roster import Terms
+from ava.errors import ArgumentTypeError
 from ava.terms.base import Section, Term
 from ava.terms.main_loss import PrimaryLoss
 
 if TYPE_CHECKING:
+    from ava.config.change import Change
     from ava.load import Source
     from ava.load.overrides import Overrides
 
@@ -186,20 +190,20 @@ class Config(Section):
 
         return to_yaml(self)
 
+    def diff(self, other: Config) -> tuple[Change, ...]:
+        """Return what changes from this configuration to ``other``, each change with its class, worst first.
+
+        >>> config = Config.load("standard")
+        >>> [change.class_ for change in config.diff(Config.load(config, overrides={"terms.ngram_penalty.size": 3}))]
+        ['objective']
+        """
+        if not isinstance(other, Config):
+            raise ArgumentTypeError(f"diff takes an `ava.Config`, not {type(other).__name__}; see `Config.load`.")
+        changes: tuple[Change, ...] = import_module("ava.plan.diff").diff(self, other)  # stands above: bound late
+        return changes
+
     def __eq__(self, other: object) -> bool:
         return self.__dict__ == other.__dict__ if isinstance(other, Config) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((*self.__dict__.values(), *self.enabled))
-
-
-def with_mtp(data: dict[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the term that ``primary.type: adaptive_mtp`` implies, where nothing there says otherwise."""
-    primary, terms = data.get("primary"), data.get("terms", {})
-    kind = primary.get("type") if isinstance(primary, dict) else getattr(primary, "type", None)
-    if kind != "adaptive_mtp" or not isinstance(terms, dict):
-        return data
-    term = terms.get("mtp_loss", {})
-    if not isinstance(term, dict):
-        return data
-    return {**data, "terms": {**terms, "mtp_loss": {"weighting": "adaptive", **term}}}

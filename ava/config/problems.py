@@ -44,7 +44,12 @@ class Problem:
 
 def problems(error: ValidationError, above: Path = ()) -> list[Problem]:
     """Return every mistake that ``error`` holds, in a section that stands at ``above``."""
-    return [_problem(item, above) for item in error.errors(include_url=False)]
+    return [_problem(item, above) for item in error.errors(include_url=False) if not _is_echo(item)]
+
+
+def _is_echo(item: Any) -> bool:
+    """Return whether a list is called too short only because pydantic leaves out the items that are wrong."""
+    return bool(item["type"] == "too_short" and len(item["input"]) > item["ctx"]["actual_length"])
 
 
 def _problem(item: Any, above: Path) -> Problem:

@@ -10,12 +10,13 @@ import sys
 from functools import cache
 from typing import Any
 
+from pydantic import Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
 from ava.config.model import Config
-from ava.config.roster import ROSTER
+from ava.config.roster import ROSTER, Terms
 from ava.errors import DOCS_URL
-from ava.terms.base import Section
+from ava.terms.base import Section, Term
 
 __all__ = ["SCHEMA_URL", "document_schema", "schema_text", "section_schema"]
 
@@ -74,13 +75,20 @@ def section_schema(section: type[Section]) -> dict[str, Any]:
     return schema
 
 
+def _with_terms(foreign: tuple[type[Term], ...]) -> type[Config]:
+    """Return ``Config`` with fields for terms of other packages."""
+    fields: dict[str, Any] = {cls.name: (cls | None, None) for cls in foreign}
+    terms: type[Terms] = create_model("Terms", __base__=Terms, __doc__=Terms.__doc__, **fields)
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, terms=(terms, Field(default_factory=terms)))
+
+
 @cache
-def document_schema() -> dict[str, Any]:
-    """Return the schema of a whole file."""
-    schema = json.loads(json.dumps(section_schema(Config)))
+def document_schema(foreign: tuple[type[Term], ...] = ()) -> dict[str, Any]:
+    """Return the schema of a whole file, in which the terms ``foreign`` of other packages may stand too."""
+    schema = json.loads(json.dumps(section_schema(_with_terms(foreign) if foreign else Config)))
     terms = schema["definitions"]["Terms"]
     terms["additionalProperties"] = False
-    for name, cls in ROSTER.items():
+    for name, cls in {**ROSTER, **{cls.name: cls for cls in foreign}}.items():
         entry = terms["properties"][name]
         entry.pop("default", None)
         entry["description"] = _first_paragraph(cls.__doc__ or name)
@@ -104,9 +112,9 @@ def document_schema() -> dict[str, Any]:
     }
 
 
-def schema_text() -> str:
-    """Return the text of ``schemas/ava-loss.schema.json``."""
-    return json.dumps(document_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(foreign: tuple[type[Term], ...] = ()) -> str:
+    """Return the text of ``schemas/ava-loss.schema.json``, with the terms ``foreign`` where there are any."""
+    return json.dumps(document_schema(foreign), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:

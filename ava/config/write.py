@@ -12,7 +12,7 @@ from ava.errors import DOCS_URL
 if TYPE_CHECKING:
     from ava.config.model import Config
 
-__all__ = ["MODELINE", "SCHEMA_URL", "minimal", "to_dict", "to_yaml"]
+__all__ = ["MODELINE", "SCHEMA_URL", "flow", "minimal", "to_dict", "to_yaml"]
 
 SCHEMA_URL = DOCS_URL.removesuffix("rules/") + "schemas/ava-loss.schema.json"
 MODELINE = f"# yaml-language-server: $schema={SCHEMA_URL}"
@@ -60,14 +60,15 @@ def _lines(data: dict[str, Any], indent: str) -> Iterator[str]:
             yield f"{indent}{_text(key)}:"
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{indent}{_text(key)}: {_text(value, _PUNCTUATION) if isinstance(value, str) else _flow(value)}"
+            yield f"{indent}{_text(key)}: {_text(value, _PUNCTUATION) if isinstance(value, str) else flow(value)}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """Return plain data as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_text(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -138,8 +138,7 @@ class Builder:
         if self._doubts and self._differs(event, flow):
             raise DoubtError
         content = self._content(event)
-        if not self._doubts:
-            self.scalars.append((min(content, end.index), end.index, style))
+        self.scalars.append((min(content, end.index), end.index, style))
         span = self._span(event)
         if style == "|" or style == ">":
             stop = len(self._text[start.index : end.index].rstrip()) + start.index

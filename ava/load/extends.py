@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ava.errors import Finding, Rule, Span
 from ava.load import rules
-from ava.load.presets import find_preset, is_preset_name, unknown_preset
+from ava.load.presets import Preset, find_preset, is_preset_name, unknown_preset
 from ava.load.read import Document, read_document
 from ava.load.source import DICT, FileInfo, Node, merge
 from ava.load.text import MAX_BYTES, shown
@@ -25,6 +27,14 @@ def read_file(path: str) -> bytes:
     """Return the bytes of the file at ``path``, at most one more than reading accepts. Raises ``OSError``."""
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+def _read_parent(path: str) -> bytes:
+    """Return the bytes of a parent, which a file names and nobody typed: so it is no pipe or device to wait for."""
+    mode = os.stat(path).st_mode  # noqa: PTH116  (a text may be a path that no system call takes)
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return read_file(path)
 
 
 @dataclass
@@ -47,11 +57,12 @@ class Resolver:
     def __init__(self, preset_path: Sequence[str | os.PathLike[str]] = (), read_bytes: ReadBytes | None = None) -> None:
         self.texts: dict[str, str] = {}
         self._preset_path = preset_path
-        self._read_bytes = read_bytes or read_file
+        self._read_bytes = read_bytes or _read_parent
         self._done: dict[str, tuple[str, Node]] = {}
         self._open: list[_File] = []
         self._files: dict[str, FileInfo | None] = {}
         self._findings: dict[str, list[Finding]] = {}
+        self._presets: dict[str, Preset | str] = {}
 
     @property
     def files(self) -> tuple[FileInfo, ...]:
@@ -118,14 +129,21 @@ class Resolver:
             return None
         preset: str | None = None
         if is_preset_name(text):
-            found = find_preset(text, self._preset_path)
-            if found is None:
-                self._find(rules.UNKNOWN_PRESET, unknown_preset(text, self._preset_path), reference, file)
+            found = self._preset(text)
+            if isinstance(found, str):
+                self._find(rules.UNKNOWN_PRESET, found, reference, file)
                 return None
             preset, path = found.name, str(found.path)
         else:
             path = str(Path(file.folder) / text)
         return self._load(path, preset, reference, file)
+
+    def _preset(self, name: str) -> Preset | str:
+        """Return the preset called ``name``, or the message that there is none."""
+        if name not in self._presets:
+            found = find_preset(name, self._preset_path)
+            self._presets[name] = unknown_preset(name, self._preset_path) if found is None else found
+        return self._presets[name]
 
     def _load(self, path: str, preset: str | None, reference: Node, file: _File) -> Node | None:
         name = os.path.normpath(path) if preset is None else display_name(path)
@@ -144,7 +162,7 @@ class Resolver:
             if len(chain) >= MAX_CHAIN:
                 self._find(rules.TOO_DEEP, f"more than {MAX_CHAIN} files extend one another", reference, file)
                 return None
-            data = read_file(path) if preset is not None else self._read_bytes(path)
+            data = self._read_bytes(path)
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             self._find(rules.MISSING_PARENT, f"cannot read {shown(name, 200)}: {reason}", reference, file)

@@ -11,7 +11,7 @@ from ava.load.partial import MAX_DEPTH, MAX_NODES
 from ava.load.resolver import bounded
 from ava.load.source import DICT, Entry, Node
 
-__all__ = ["from_mapping", "from_python"]
+__all__ = ["from_mapping", "from_python", "is_unicode"]
 
 Leaf = Callable[[str, Path], Node]
 _START = Span(DICT, 1, 1, 1, 1)
@@ -52,7 +52,7 @@ class _Reader:
         entries: dict[str, Entry] = {}
         for key, item in value.items():
             self.count += 1
-            if isinstance(key, str) and _is_unicode(key):
+            if isinstance(key, str) and is_unicode(key):
                 name = str.__str__(key)
                 node = self.node(item, (*path, name), text)
                 if node is not None:
@@ -68,13 +68,14 @@ class _Reader:
             return Node(bounded(int(value)), self.span)
         if isinstance(value, float):
             return Node(float(value), self.span)
-        if isinstance(value, str) and _is_unicode(value):
+        if isinstance(value, str) and is_unicode(value):
             return Node(str.__str__(value), self.span)
         self.find(rules.NOT_PLAIN, f"expected a plain value, found {_type(value)}; convert it first", path)
         return None
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Return whether ``text`` has no half of a surrogate pair, which UTF-8 cannot hold."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ava.errors import Path, SourceError, Span
-from ava.load.mapping import from_python
+from ava.load.mapping import from_python, is_unicode
 from ava.load.partial import MAX_DEPTH
 from ava.load.read import read_value
 from ava.load.source import OVERRIDES, Entry, Node, merge, plain
@@ -39,6 +39,8 @@ def parse_overrides(overrides: Overrides) -> tuple[Node, str]:
         raise SourceError("overrides: expected a mapping, or a list of `KEY=VALUE` texts, found one text")
     if isinstance(overrides, Mapping):
         items = [(_key_text(key), value) for key, value in overrides.items()]
+    elif not isinstance(overrides, Iterable):
+        raise SourceError(f"overrides: expected a mapping, or a list of texts, found {type(overrides).__name__}")
     else:
         items = [_split(item) for item in overrides]
     root = Node({}, _NOWHERE)
@@ -79,6 +81,8 @@ def _key_text(key: object) -> str:
 def _steps(key: str) -> list[str]:
     steps = key.split(".")
     name = shown(key, 200)
+    if not is_unicode(key):
+        raise SourceError(f"--set {name}=…: the key holds half a surrogate pair, which is no character")
     if not all(step.strip() for step in steps):
         raise SourceError(f"--set {name}=…: a part of the key is empty")
     if len(steps) > MAX_DEPTH:

@@ -66,12 +66,14 @@ def _folders(preset_path: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, 
 
     A given folder has to exist; one in the environment need not.
     """
+    if isinstance(preset_path, (str, bytes)) or not all(isinstance(item, (str, os.PathLike)) for item in preset_path):
+        raise SourceError(f"expected a list of folders as the preset path, found {preset_path!r:.60}")
     folders = [Path(folder) for folder in preset_path]
     for folder in folders:
-        if not folder.is_dir():
-            raise SourceError(f"{folder}: the preset path is not a folder")
+        if not os.path.isdir(folder):  # noqa: PTH112  (False where no system call takes the path)
+            raise SourceError(f"{shown(str(folder), 200)}: the preset path is not a folder")
     variable = os.environ.get("AVA_PRESET_PATH", "")
-    folders += [Path(part) for part in variable.split(os.pathsep) if part and Path(part).is_dir()]
+    folders += [Path(part) for part in variable.split(os.pathsep) if part and os.path.isdir(part)]  # noqa: PTH112
     return [*((folder, str(folder)) for folder in folders), (data_folder("presets"), SHIPPED)]
 
 

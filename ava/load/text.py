@@ -173,10 +173,7 @@ def _scan_tokens(text: str, start: int, stop: int, found: list[tuple[int, int]])
 
 def _scan_block(text: str, start: int, stop: int, found: list[tuple[int, int]]) -> None:
     """Add the tabs that stand in the indentation of a block scalar's lines."""
-    leads = [match.span() for match in re.compile(r"(?<=[\r\n]) *(?=[^ \r\n])").finditer(text, start, stop)]
-    indent = leads[0][1] - leads[0][0] if leads else 0
-    tabs = re.compile(r"\t+")
-    for first, last in leads:
-        run = tabs.match(text, last, stop) if last - first < max(indent, 1) else None
-        if run:
-            found.append(run.span())
+    first = re.compile(r"(?<=[\r\n]) *(?=[^ \r\n])").search(text, start, stop)
+    indent = max(len(first[0]), 1) if first else 1
+    tabs = re.compile(r"(?<=[\r\n])( *)(\t+)").finditer(text, start, stop)
+    found += [match.span(2) for match in tabs if len(match[1]) < indent]

@@ -14,7 +14,7 @@ from ava.load import load_text
 from ava.plan import Plan
 from ava.terms.base import RowTerm
 
-NOT_TERMS = {"__init__", "base", "fields", "items", "rows", "main_loss"}
+NOT_TERMS = {"__init__", "advice", "base", "fields", "items", "rows", "main_loss"}
 ORDER = [
     "focal_loss", "z_loss", "token_diversity_loss", "immediate_repetition_penalty", "ngram_penalty", "eos_penalty",
     "mtp_loss", "contrastive_loss", "moe_balance_loss", "router_z_loss", "expert_diversity_loss", "distillation_loss",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped,unused-ignore]
 
 from ava.config import validate
+from ava.config.quick import is_surely_valid
 from ava.config.schema import document_schema, schema_text
 from ava.load import data_folder, list_presets, load, load_text
 from tests.config.documents import BAD, GOOD
@@ -111,3 +112,4 @@ def test_schema_and_validator_agree(document: dict[str, Any]) -> None:
     _, findings = validate(source)
     errors = [item for item in findings if item.severity == "error" and item.code not in BETWEEN_FIELDS]
     assert VALIDATOR.is_valid(document) == (not errors), errors
+    assert is_surely_valid(source) == all(item.severity != "error" for item in findings)

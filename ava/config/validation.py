@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,13 +16,29 @@ from ava.config.model import VERSION, Config
 from ava.config.problems import Problem, problems
 from ava.config.roster import ROSTER, BrokenTermError, find_term
 from ava.config.words import got
-from ava.errors import Finding, Path
-from ava.load import Node, Source
+from ava.errors import Finding, Path, Span
+from ava.load import OVERRIDES, Node, Source
 from ava.terms.base import Term
 
-__all__ = ["validate"]
+__all__ = ["Settled", "settle", "validate"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What could be made of a source.
+
+    Attributes:
+        config: what is right in it, with defaults for the rest; None where nothing could be made of it.
+        findings: all, in the order of the text.
+        broken: the paths at which something is wrong, or which a misspelt key is taken for, so that ``config`` says
+            nothing about them.
+    """
+
+    config: Config | None
+    findings: tuple[Finding, ...]
+    broken: frozenset[Path]
 
 
 def validate(source: Source) -> tuple[Config | None, tuple[Finding, ...]]:
@@ -34,13 +50,25 @@ def validate(source: Source) -> tuple[Config | None, tuple[Finding, ...]]:
     >>> [str(finding) for finding in validate(load({"version": 1, "terms": {"z_los": {}}}))[1]]
     ['<dict>:1:1: error AVA101 unknown-key: `z_los` is not a term; did you mean `z_loss`?']
     """
+    settled = settle(source)
+    config = settled.config
+    if config is None or any(finding.severity == "error" for finding in settled.findings):
+        return None, settled.findings
+    config._source = replace(source, texts={}, findings=())
+    return config, settled.findings
+
+
+def settle(source: Source) -> Settled:
+    """Return what is right in ``source``, and everything that is wrong."""
     data = {**source.data, "version": VERSION}
     foreign = _Foreign(data)
     config, found = _settle(data, lambda: Config.model_validate(data, context={"partial": True}))
     found = [*foreign.problems, *found]
-    messages = Messages(source, foreign.classes)
-    findings = [*source.findings, *_versions(source), *foreign.broken(source), *map(messages.finding, found)]
     broken = {problem.path for problem in found} | set(foreign.failed)
+    messages = Messages(source, foreign.classes)
+    broken |= {path for problem in found if problem.kind == "unknown" for path in messages.meant_all(problem.path)}
+    found, versions = _without_misspelt(messages, found, list(_versions(source)))
+    findings = [*source.findings, *versions, *foreign.broken(source), *map(messages.finding, found)]
     if config is not None:
         findings += [
             _conflict(source, conflict)
@@ -49,11 +77,7 @@ def validate(source: Source) -> tuple[Config | None, tuple[Finding, ...]]:
         ]
     known = {finding.path for finding in findings}
     findings += [finding for finding in _null_terms(source) if finding.path not in known]
-    ordered = _ordered(source, findings)
-    if config is None or any(finding.severity == "error" for finding in ordered):
-        return None, ordered
-    config._source = replace(source, texts={}, findings=())
-    return config, ordered
+    return Settled(config, _ordered(source, findings), frozenset(broken))
 
 
 class _Foreign:
@@ -151,6 +175,22 @@ def _versions(source: Source) -> Iterator[Finding]:
             )
 
 
+def _without_misspelt(
+    messages: Messages, found: list[Problem], versions: list[Finding]
+) -> tuple[list[Problem], list[Finding]]:
+    """Return problems and findings without the keys that are missing only because they stand there misspelt."""
+    missing = [problem for problem in found if problem.kind == "missing"]
+    if not missing and not any(finding.code == rules.MISSING_KEY.code for finding in versions):
+        return found, versions
+    unknown = [problem.path for problem in found if problem.kind == "unknown"]
+    meant = {path: messages.meant(path) for path in unknown}
+    files = {messages.source.span(path, key=True).file for path in unknown if meant[path] == ("version",)}
+    return (
+        [problem for problem in found if problem.kind != "missing" or problem.path not in meant.values()],
+        [item for item in versions if item.code != rules.MISSING_KEY.code or item.span.file not in files],
+    )
+
+
 def _null_terms(source: Source) -> Iterator[Finding]:
     terms = source.get(("terms",))
     for name, entry in terms.value.items() if terms is not None and isinstance(terms.value, dict) else ():
@@ -182,4 +222,27 @@ def _ordered(source: Source, findings: list[Finding]) -> tuple[Finding, ...]:
         file = finding.span.file
         return (files.get(file, len(files)), finding.span, finding.code, finding.message)
 
-    return tuple(sorted(dict.fromkeys(findings), key=place))
+    return tuple(sorted(_once(source, findings), key=place))
+
+
+def _once(source: Source, findings: list[Finding]) -> list[Finding]:
+    """Return ``findings`` without repetitions: what aliases bring to several paths is one mistake, where it is written.
+
+    It is told of the path that comes first in the text. What has no text has no places to tell mistakes apart.
+    """
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in dict.fromkeys(findings):
+        written = finding.span.file in source.texts and finding.span.file != OVERRIDES
+        where = finding.path[-1:] if written else finding.path
+        groups.setdefault((finding.code, finding.span, where), []).append(finding)
+    once: list[Finding] = []
+    for group in groups.values():
+        paths = {finding.path for finding in group}
+        first = min(paths, key=lambda path: _keys(source, path)) if len(paths) > 1 else group[0].path
+        once += [finding for finding in group if finding.path == first]
+    return once
+
+
+def _keys(source: Source, path: Path) -> list[Span]:
+    """Return the places of the keys that lead to ``path``."""
+    return [source.span(path[:size], key=True) for size in range(1, len(path) + 1)]
