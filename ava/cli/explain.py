@@ -23,6 +23,16 @@ class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class Dtype(StrEnum):
+    """Dtype of the logits, for the memory."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +51,9 @@ def explain(
         str | None, typer.Argument(metavar="[TERM|FIELD]", help="A term, a field, or TERM.FIELD of the preset.")
     ] = None,
     format: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="For the memory: rows of a call.")] = 8,
+    seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="For the memory: positions of a row.")] = 1024,
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="For the memory: dtype of the logits.")] = Dtype.BFLOAT16,
     sets: Sets = None,
     preset_path: PresetPath = None,
     output: OutputOption = None,
@@ -51,6 +64,7 @@ def explain(
     from ava.cli.sources import load_config
     from ava.load import find_preset
     from ava.plan.explain import explain as explain_config
+    from ava.plan.explain_engines import Shape
     from ava.plan.subjects import term_class
 
     out = Output(output, color)
@@ -59,7 +73,7 @@ def explain(
         if cls is not None or reference == "main_loss":
             _show_term(out, format, cls)
             return
-    told = explain_config(load_config(reference, sets, preset_path))
+    told = explain_config(load_config(reference, sets, preset_path), Shape(batch, seq_len, dtype.value))
     if subject is None:
         _show_preset(out, format, told)
     else:
@@ -68,13 +82,18 @@ def explain(
 
 def _show_preset(out: Output, format: Format, told: Explanation) -> None:
     if format is Format.JSON:
+        from ava import __version__
         from ava.cli.output import dumps
 
-        out.write(dumps(told.to_dict()))
+        out.write(dumps({"ava_loss": __version__, **told.to_dict()}))
     elif format is Format.MARKDOWN:
         from ava.cli.render.explain_markdown import preset_markdown
 
         out.write(preset_markdown(told))
+    elif format is Format.HTML:
+        from ava.cli.render.explain_html import preset_html
+
+        out.write(preset_html(told))
     else:
         from ava.cli.render.explain import draw_preset
 
@@ -96,6 +115,10 @@ def _show_subject(out: Output, format: Format, told: Explanation, subject: str) 
         from ava.cli.render.explain_markdown import fields_markdown, term_markdown
 
         out.write((term_markdown(term) if term is not None else "") + fields_markdown(fields))
+    elif format is Format.HTML:
+        from ava.cli.render.explain_html import subject_html
+
+        out.write(subject_html(told.name, term, fields))
     else:
         from ava.cli.render.explain import draw_field, draw_fields, draw_term
 
@@ -118,6 +141,10 @@ def _show_term(out: Output, format: Format, cls: type[Term] | None) -> None:
         from ava.cli.render.explain_markdown import term_fields_markdown, term_markdown
 
         out.write(term_markdown(term, whole=True) + term_fields_markdown(fields))
+    elif format is Format.HTML:
+        from ava.cli.render.explain_html import term_html
+
+        out.write(term_html(term, fields, vocab_size))
     else:
         from ava.cli.render.explain import draw_term_page
 

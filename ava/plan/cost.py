@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ava.config.model import Model
 from ava.terms.base import Needs, Statistic, Term
+from ava.terms.contrastive_loss import ContrastiveLoss
 from ava.terms.mtp_loss import MtpLoss
 
 __all__ = ["Cost", "cost_of", "extra_cost"]
@@ -14,6 +15,7 @@ INDEX_BYTES = 8
 VALUE_BYTES = 4
 COLUMN_FLOPS = 12  # softplus and its derivative at one column
 STATISTIC_FLOPS = 4
+PRODUCT_FLOPS = 6  # a product and its two derivatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,24 @@ def extra_cost(term: Term, model: Model) -> Cost:
     """Return what a term costs beyond its needs.
 
     Heads for future tokens make a pass each; as the loss's own they have parameters, which are counted once
-    ``hidden_size`` and ``vocab_size`` are known.
+    ``hidden_size`` and ``vocab_size`` are known. A term on experts costs per expert, one on hidden states per number
+    of theirs; what the configuration does not say is left out.
     """
-    if not isinstance(term, MtpLoss):
-        return Cost()
+    if isinstance(term, MtpLoss):
+        return _heads_cost(term, model)
+    experts, hidden = model.num_experts or 0, model.hidden_size or 0
+    if isinstance(term, ContrastiveLoss):  # a row of the similarities, and of its gradient
+        pairs = term.max_tokens
+        return Cost(saved_bytes=2 * pairs * VALUE_BYTES, flops=pairs * (PRODUCT_FLOPS * hidden + COLUMN_FLOPS))
+    inputs = term.needs().inputs
+    if "expert_outputs" in inputs:
+        return Cost(saved_bytes=hidden * VALUE_BYTES, flops=experts * hidden * PRODUCT_FLOPS)
+    if "gate_logits" in inputs:
+        return Cost(saved_bytes=experts * VALUE_BYTES, flops=experts * COLUMN_FLOPS)
+    return Cost()
+
+
+def _heads_cost(term: MtpLoss, model: Model) -> Cost:
     heads, hidden, vocab = term.num_future_tokens, model.hidden_size, model.padded_vocab_size or model.vocab_size
     if hidden is None or (vocab is None and term.heads != "tied"):
         return Cost(passes=heads)

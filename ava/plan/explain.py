@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from ava.config.roster import Terms
 from ava.config.words import expected, field_schema, range_text
 from ava.errors import Path, Span
 from ava.load import OVERRIDES
+from ava.plan.explain_engines import EngineInfo, Shape, explain_engines
 from ava.plan.explain_term import TermInfo, explain_main, explain_term
 from ava.plan.plan import Plan
 from ava.terms.base import Schedule, Section, Term, is_runtime
@@ -57,11 +59,32 @@ class FieldInfo:
     @property
     def verdict(self) -> Literal["inside", "below", "above"] | None:
         """Where the value (of a schedule, its last) lies against what is recommended."""
-        value = self.value["to"] if isinstance(self.value, dict) and "to" in self.value else self.value
-        if self.recommended is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = self._number
+        if self.recommended is None or value is None:
             return None
         low, high = self.recommended
         return "below" if value < low else "above" if value > high else "inside"
+
+    @property
+    def position(self) -> float | None:
+        """How far into the recommended range the value lies, from 0 to 1; None outside of it.
+
+        By ratio where the range spans a factor of ten or more, as the one from 1e-5 to 1e-3 does.
+        """
+        value = self._number
+        if self.verdict != "inside" or self.recommended is None or value is None:
+            return None
+        low, high = self.recommended
+        if low == high:
+            return 0.5
+        if low > 0 and high >= 10 * low:
+            return math.log(value / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    @property
+    def _number(self) -> float | None:
+        value = self.value["to"] if isinstance(self.value, dict) and "to" in self.value else self.value
+        return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -80,6 +103,7 @@ class FieldInfo:
             "accepts": self.accepts,
             "recommended": None if self.recommended is None else list(self.recommended),
             "verdict": self.verdict,
+            "position": self.position,
         }
 
 
@@ -92,7 +116,9 @@ class Explanation:
         name: the preset's name, or the file's.
         fields: every value, in the order of the language.
         terms: the primary loss and the enabled terms.
-        vocab_size: the vocabulary that the untrained values are for.
+        vocab_size: the vocabulary that the untrained values and the memory are for.
+        engines: what it can run on, with the memory of each.
+        shape: the call that the memory is for.
     """
 
     plan: Plan
@@ -101,6 +127,8 @@ class Explanation:
     fields: tuple[FieldInfo, ...]
     terms: tuple[TermInfo, ...]
     vocab_size: int
+    engines: tuple[EngineInfo, ...]
+    shape: Shape
 
     @property
     def assumed(self) -> bool:
@@ -129,6 +157,8 @@ class Explanation:
             "vocab_size": self.vocab_size,
             "vocab_size_assumed": self.assumed,
             "untrained_total": self.untrained_total,
+            "shape": self.shape.to_dict(),
+            "engines": [engine.to_dict() for engine in self.engines],
             "inputs": list(self.plan.inputs),
             "required_model": list(self.plan.required_model),
             "values": [field.to_dict() for field in self.fields],
@@ -139,8 +169,8 @@ class Explanation:
         }
 
 
-def explain(config: Config) -> Explanation:
-    """Explain a configuration.
+def explain(config: Config, shape: Shape = Shape()) -> Explanation:  # noqa: B008  (frozen)
+    """Explain a configuration; ``shape`` is the call that the memory of each engine is for.
 
     >>> told = explain(Config.load({"version": 1, "terms": {"z_loss": {}}}, vocab_size=1000))
     >>> [(term.name, round(term.untrained, 2)) for term in told.terms]
@@ -162,6 +192,8 @@ def explain(config: Config) -> Explanation:
             *(explain_term(planned.term, vocab_size, planned.cost) for planned in plan.terms),
         ),
         vocab_size,
+        explain_engines(plan, vocab_size, shape),
+        shape,
     )
 
 
@@ -227,7 +259,8 @@ def _origin(config: Config, path: Path, is_default: bool) -> tuple[Origin, str, 
 
 def _effect(plan: Plan, section: Section, name: str, path: Path) -> Effect:
     if path[0] == "model":
-        return "static" if name in plan.static_model else "none"
+        heads = name == "hidden_size" and plan.config.terms.mtp_loss is not None  # shape of the loss's own heads
+        return "static" if heads or name in plan.static_model else "none"
     if path[:1] == ("terms",) and name == "if_missing" and not plan.inputs:
         return "none"
     return "runtime" if is_runtime(type(section), name) else "static"

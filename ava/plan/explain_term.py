@@ -13,6 +13,11 @@ from ava.terms.base import Needs, Schedule, Source, Term, Weight
 __all__ = ["MAIN", "TermInfo", "explain_class", "explain_main", "explain_term", "paragraphs", "sparkline"]
 
 MAIN = "main_loss"
+_SMOOTHING = Source(
+    "Szegedy et al. (2016), Rethinking the Inception Architecture for Computer Vision",
+    "https://arxiv.org/abs/1512.00567",
+    "section 7",
+)
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -129,7 +134,7 @@ def explain_main(plan: Plan, vocab_size: int) -> TermInfo:
         MAIN,
         paragraphs(type(primary)),
         primary.formula,
-        (),
+        (_SMOOTHING,) if primary.label_smoothing else (),
         primary.needs(),
         None,
         1.0,

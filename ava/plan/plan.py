@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ava.config.model import Config
-from ava.errors import ArgumentValueError
-from ava.plan.cost import INDEX_BYTES, VALUE_BYTES, Cost
+from ava.plan.cost import Cost
+from ava.plan.memory import peak_memory
 from ava.plan.passes import PASSES, Draft, PlannedTerm
 from ava.terms.base import Needs
 from ava.terms.main_loss import PrimaryLoss
@@ -17,7 +17,6 @@ __all__ = ["ENGINES", "Engine", "Plan"]
 
 Engine = Literal["logits", "linear", "vocab_parallel"]
 ENGINES: tuple[Engine, ...] = ("logits", "linear", "vocab_parallel")
-CHUNK = 512  # rows of logits that exist at a time where `chunk_tokens` is `auto`
 _HEAD_INPUTS = ("hidden_states", "lm_head")
 
 
@@ -104,22 +103,23 @@ class Plan:
     def memory(
         self, rows: int, vocab_size: int, itemsize: int, engine: Engine = "logits", *, hidden_size: int | None = None
     ) -> int:
-        """Return the bytes that forward and backward need above their inputs.
+        """Return the most bytes that forward and backward hold at once, above the tensors that they are given.
 
         ``logits`` and ``vocab_parallel`` hold the gradient of the logits (``vocab_size`` being the local shard's);
         ``linear`` holds a chunk of logits with its gradient, and the gradients of the hidden states and the head.
+        With ``compile.enabled: false`` it is several times as much.
+
+        Args:
+            rows: positions of a call, ``B * T``.
+            vocab_size: columns of the logits.
+            itemsize: bytes of one logit.
+            engine: where the statistics come from.
+            hidden_size: ``H``; by default the configuration's.
+
+        Raises:
+            ArgumentValueError: ``linear``, and the hidden size is not known.
         """
-        kept = rows * (self.cost.saved_bytes + INDEX_BYTES + 2 * VALUE_BYTES)
-        wide = rows * vocab_size * itemsize
-        if engine != "linear":
-            return kept + wide * (1 + self.cost.passes)
-        width = hidden_size or self.config.model.hidden_size
-        if width is None:
-            raise ArgumentValueError("hidden_size: the linear engine's memory depends on it, and it is not set")
-        chunk = self.config.compile.chunk_tokens
-        chunk_rows = min(rows, CHUNK if chunk == "auto" else chunk)
-        gradients = (rows + vocab_size) * width * itemsize
-        return kept + gradients + 2 * chunk_rows * vocab_size * max(itemsize, VALUE_BYTES)
+        return peak_memory(self, rows, vocab_size, itemsize, engine, hidden_size)
 
     def __str__(self) -> str:
         from ava.plan.text import plan_text

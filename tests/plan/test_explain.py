@@ -101,6 +101,14 @@ def test_subjects():
             find_field(told, wrong)
 
 
+@pytest.mark.parametrize(("weight", "position"), [(1e-5, 0), (1e-4, 0.5), (1e-3, 1), (2e-3, None), (1e-6, None)])
+def test_a_wide_range_counts_by_ratio(weight, position):
+    field = fields(Config.load({"version": 1, "terms": {"z_loss": {"weight": weight}}}))["terms.z_loss.weight"]
+    assert field.recommended == (1e-5, 1e-3)
+    assert field.position == (None if position is None else pytest.approx(position))
+    assert (field.verdict == "inside") == (position is not None)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_graph_has_an_edge_from_every_term(name):
     plan = Plan(Config.load(name))

@@ -157,8 +157,22 @@ def test_memory_of_the_logits_engine_is_the_gradient_of_the_logits_above_all() -
     bare, full = plan(), terms("ngram_penalty")
     assert bare.memory(1024, 50257, 4) >= 1024 * 50257 * 4
     assert bare.memory(1024, 50257, 4) < 1.01 * 1024 * 50257 * 4
-    assert full.memory(1024, 50257, 4) - bare.memory(1024, 50257, 4) == 1024 * full.terms[0].cost.saved_bytes
+    saved = 1024 * full.terms[0].cost.saved_bytes  # the backward pass holds as much again for a while
+    assert saved < full.memory(1024, 50257, 4) - bare.memory(1024, 50257, 4) < 3 * saved
     assert bare.memory(2048, 50257, 2) == pytest.approx(bare.memory(1024, 50257, 4), rel=0.01)
+
+
+def test_memory_of_a_loss_that_is_not_compiled_is_several_times_that_of_the_logits() -> None:
+    eager = plan({"compile": {"enabled": False}})
+    assert 4 < eager.memory(1024, 50257, 4) / plan().memory(1024, 50257, 4) < 4.5
+
+
+def test_terms_on_hidden_states_and_experts_cost_something() -> None:
+    names = ("contrastive_loss", "moe_balance_loss", "router_z_loss", "expert_diversity_loss")
+    sized = plan({"terms": {name: {} for name in names}}, num_experts=8, hidden_size=64)
+    costs = {planned.name: planned.cost for planned in sized.terms}
+    assert all(costs[name].flops > 0 and costs[name].saved_bytes > 0 for name in names)
+    assert sized.memory(1024, 1024, 4) - plan().memory(1024, 1024, 4) >= 1024 * 8 * 64 * 4
 
 
 def test_memory_of_the_linear_engine_does_not_grow_with_rows_times_vocabulary() -> None:

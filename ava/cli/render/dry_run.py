@@ -9,15 +9,16 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ava.cli.formats.markdown import findings_table as findings_markdown
 from ava.cli.render.explain import heading, plain_table
 from ava.cli.render.explain_markdown import table as markdown_table
-from ava.cli.render.findings import markdown_table as findings_markdown
 from ava.cli.render.words import number, percent
 from ava.errors import Finding
+from ava.run.dry_run.judge import size
 from ava.run.dry_run.report import Measured
 
 if TYPE_CHECKING:
-    from ava.run.dry_run.measure import Request
+    from ava.run.dry_run.ready import Request
 
 __all__ = ["draw_measured", "measured_markdown"]
 
@@ -31,7 +32,8 @@ _HEAD = ("raw", "weight", "weighted", "% total", "% grad", "cos")
 
 def draw_measured(measured: Measured, request: Request) -> Iterator[RenderableType]:
     """Yield the tables of a dry run."""
-    yield Text.assemble((measured.preset, "bold"), f" · {_title(measured, request)}")
+    yield Text(measured.preset, "bold")
+    yield Text(_title(measured, request))
     for note in measured.notes:
         yield Text(note, "dim")
     yield heading("Terms")
@@ -50,8 +52,9 @@ def draw_measured(measured: Measured, request: Request) -> Iterator[RenderableTy
 
 
 def _title(measured: Measured, request: Request) -> str:
-    shape = f"{request.batch} × {request.length} positions, {request.dtype}, {request.device}"
-    return f"scenario {request.scenario} · {shape} · {'compiled' if measured.compiled else 'not compiled'}"
+    shape = f"{request.batch} × {request.length} {request.dtype} on {request.device}"
+    what = f"scenario {request.scenario}" if request.captured is None else f"captured in {request.captured.path.name}"
+    return f"{what} · engine {measured.engine} · {shape} · {'compiled' if measured.compiled else 'not compiled'}"
 
 
 def _row(figures: Any) -> list[str]:
@@ -107,7 +110,6 @@ def _run(measured: Measured) -> Table:
 
 def _facts(measured: Measured) -> list[tuple[str, str]]:
     ratio = measured.peak_bytes / max(measured.planned_bytes, 1)
-    planned = f"planned{'' if measured.compiled else ' when compiled'} {_bytes(measured.planned_bytes)} (× {ratio:.2f})"
     facts = [("finite", "yes" if measured.finite else "NO")]
     if measured.compiled:
         facts += [
@@ -117,23 +119,17 @@ def _facts(measured: Measured) -> list[tuple[str, str]]:
             ("eager − compiled", number(measured.eager_difference, 2) + " relative"),
         ]
     elif measured.graph_breaks:
-        facts.append(("graph breaks", f"{measured.graph_breaks}"))
+        facts.append(("graph breaks", f"{measured.graph_breaks}: {'; '.join(measured.break_reasons)}"))
     return [
         *facts,
         ("forward", f"{number(measured.forward_ms, 3)} ms"),
         ("backward", f"{number(measured.backward_ms, 3)} ms"),
-        ("throughput", f"{measured.tokens_per_second:,.0f} positions a second"),
-        ("peak memory", f"{_bytes(measured.peak_bytes)} above the inputs, {planned}"),
+        ("throughput", f"{measured.tokens_per_second:,.0f} tokens/s"),
+        (
+            "peak memory",
+            f"{size(measured.peak_bytes)} above the inputs, planned {size(measured.planned_bytes)} (× {ratio:.2f})",
+        ),
     ]
-
-
-def _bytes(count: int) -> str:
-    size, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:

@@ -11,12 +11,29 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ava.cli.render.words import cost_text, number, percent, range_text, value_text
+from ava.cli.render.words import cost_text, number, percent, plain_number, range_text, value_text
+from ava.plan.cost import Cost
 from ava.plan.explain import Explanation, FieldInfo
 from ava.plan.explain_term import TermInfo, sparkline
+from ava.report.numbers import bytes_text
 from ava.terms.base import Needs, Schedule
 
-__all__ = ["blocks", "draw_field", "draw_fields", "draw_preset", "draw_term", "heading", "plain_table"]
+__all__ = [
+    "blocks",
+    "draw_field",
+    "draw_fields",
+    "draw_preset",
+    "draw_term",
+    "draw_term_page",
+    "gauge",
+    "heading",
+    "memory_note",
+    "needs_text",
+    "plain_table",
+    "sizes_note",
+    "term_cost",
+    "weight_text",
+]
 
 _ORIGINS = {"default": "dim", "file": "", "set": "bold cyan", "implied": "cyan"}
 _VERDICTS = {"inside": "green", "below": "yellow", "above": "yellow", None: ""}
@@ -31,6 +48,8 @@ def draw_preset(told: Explanation) -> Iterator[RenderableType]:
     yield Text(" ← ".join(told.files), "dim")
     yield heading("Terms")
     yield _sizes(told)
+    yield heading("Memory")
+    yield _memory(told)
     yield heading("Values")
     yield draw_fields(told.fields)
     yield heading("What each term is")
@@ -67,7 +86,7 @@ def _sizes(told: Explanation) -> RenderableType:
         share = percent(told.share(term))
         if isinstance(term.weight, Schedule):
             share += f" → {percent(told.share(term, last=True))}"
-        weight = Text(_weight(term), _VERDICTS[verdict])
+        weight = Text(weight_text(term), _VERDICTS[verdict])
         table.add_row(Text(term.name, "bold"), weight, number(term.untrained), number(term.weighted), share)
     table.add_section()
     table.add_row(Text("total", "dim"), "", "", number(told.untrained_total), "")
@@ -77,17 +96,20 @@ def _sizes(told: Explanation) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
         for term, schedule in lines:
             steps = f"over {schedule.steps} steps" + (f" after {schedule.delay}" if schedule.delay else "")
-            grid.add_row(term.name, Text(sparkline(schedule), "cyan"), Text(f"{_weight(term)} {steps}"))
+            grid.add_row(term.name, Text(sparkline(schedule), "cyan"), Text(f"{weight_text(term)} {steps}"))
         parts += [Text(""), grid]
-    return Group(*parts, Text(""), Text(_sizes_note(told), "dim"))
+    return Group(*parts, Text(""), Text(sizes_note(told), "dim"))
 
 
-def _weight(term: TermInfo) -> str:
+def weight_text(term: TermInfo) -> str:
+    """Return the weight; of a schedule, its ends."""
     first, last = term.weights
-    return f"{first:g} → {last:g}" if isinstance(term.weight, Schedule) else f"{first:g}"
+    text = plain_number(first)
+    return f"{text} → {plain_number(last)}" if isinstance(term.weight, Schedule) else text
 
 
-def _sizes_note(told: Explanation) -> str:
+def sizes_note(told: Explanation) -> str:
+    """Return what the untrained values are for."""
     size = f"{told.vocab_size} tokens" + (" (assumed: `model.vocab_size` is not set)" if told.assumed else "")
     text = f"Untrained: the value for a uniform prediction over {size}; penalties at their largest."
     unknown = [term.name for term in told.terms if term.untrained is None]
@@ -113,7 +135,10 @@ def draw_fields(fields: Sequence[FieldInfo]) -> RenderableType:
                 Text("" if off else field.effect, "dim" if field.effect == "static" else "green"),
                 usual,
             )
-    note = "static: part of the compiled graph. runtime: a tensor, so a change never recompiles. Neither: not used."
+    note = (
+        "static: part of the compiled graph. runtime: a tensor, so a change never recompiles. "
+        "Blank: this configuration does not use it."
+    )
     return Group(table, Text(""), Text(note, "dim"))
 
 
@@ -129,7 +154,7 @@ def draw_term(term: TermInfo, *, whole: bool = False) -> RenderableType:
     texts = [Text(part) for part in (term.documentation if whole else term.documentation[:1])]
     rows: list[tuple[str, str]] = [("formula", term.formula)]
     rows += [("source" if index == 0 else "", str(source)) for index, source in enumerate(term.sources)]
-    rows += [("needs", _needs(term.needs)), ("cost", cost_text(term.cost))]
+    rows += [("needs", needs_text(term.needs)), ("cost", term_cost(term))]
     parts: list[RenderableType] = [title]
     for text in texts:
         parts += [text, *([Text("")] if whole else [])]
@@ -165,11 +190,55 @@ def draw_field(field: FieldInfo) -> Iterator[RenderableType]:
         rows.append(("over the steps", sparkline(Schedule.model_validate(field.value), 40)))
     rows += [("set in", field.where), ("default", value_text(field.default)), ("accepts", field.accepts)]
     if usual:
-        rows.append(("usual", usual + (f": the value is {field.verdict}" if field.verdict else "")))
+        rows.append(("usual", usual + (f"  {gauge(field)} {_where(field)}" if field.verdict else "")))
     yield _pairs([*rows, ("change", effects[field.effect])])
 
 
-def _needs(needs: Needs) -> str:
+def gauge(field: FieldInfo, width: int = 15) -> str:
+    """Return a picture of where the value lies in its recommended range: ``├──●─────┤``."""
+    if field.verdict != "inside" or field.position is None:
+        line = f"├{'─' * (width - 2)}┤"
+        return f"● {line}" if field.verdict == "below" else f"{line} ●"
+    at = round(field.position * (width - 1))
+    return "".join(
+        "●" if index == at else "├" if not index else "┤" if index == width - 1 else "─" for index in range(width)
+    )
+
+
+def _where(field: FieldInfo) -> str:
+    place = {"below": "below what is usual", "above": "above what is usual"}.get(field.verdict or "")
+    return place or f"inside, at {100 * (field.position or 0):.0f} %"
+
+
+def term_cost(term: TermInfo) -> str:
+    """Return what a term costs, in words."""
+    needs = term.needs
+    if term.cost == Cost() and needs.inputs and not (needs.statistics or needs.picks):
+        return f"nothing a row of logits: it works on {' and '.join(needs.inputs)} alone"
+    return cost_text(term.cost)
+
+
+def _memory(told: Explanation) -> RenderableType:
+    table = plain_table("engine", "memory", "given", right=("memory",))
+    table.columns[0].no_wrap = True
+    for info in told.engines:
+        table.add_row(Text(info.name, "bold"), bytes_text(info.bytes), Text(info.given))
+    return Group(table, Text(""), Text(memory_note(told), "dim"))
+
+
+def memory_note(told: Explanation) -> str:
+    """Return what the figures of memory are for."""
+    assumed = [f"{told.vocab_size} tokens"] if told.assumed else []
+    assumed += [f"a hidden size of {info.hidden_size}" for info in told.engines if info.assumed]
+    return (
+        f"The most that forward and backward hold above what they are given, for {told.shape}"
+        + (f" (assumed: {' and '.join(assumed)})" if assumed else "")
+        + f". vocab_parallel: on each of {told.shape.ranks} ranks."
+    )
+
+
+def needs_text(needs: Needs) -> str:
+    """Return what an engine and the caller must supply."""
     words = [*sorted(map(str, needs.statistics)), *map(str, needs.picks), *sorted(needs.positions)]
     words += [f"the argument {name}" for name in needs.inputs] + [f"model.{name}" for name in needs.model]
     return " · ".join(words) or "nothing"

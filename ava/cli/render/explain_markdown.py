@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ava.cli.render.words import cost_text, number, percent, range_text, value_text
+from ava.cli.render.explain import memory_note, needs_text, sizes_note, term_cost, weight_text
+from ava.cli.render.words import number, percent, range_text, value_text
 from ava.plan.explain import Explanation, FieldInfo
-from ava.plan.explain_term import TermInfo
+from ava.plan.explain_term import TermInfo, sparkline
+from ava.report.numbers import bytes_text
+from ava.terms.base import Schedule
 
 __all__ = ["fields_markdown", "preset_markdown", "table", "term_fields_markdown", "term_markdown"]
 
@@ -23,11 +26,10 @@ def _cell(text: str) -> str:
 
 def preset_markdown(told: Explanation) -> str:
     """Return the page of a whole configuration."""
-    size = f"{told.vocab_size}" + (" (assumed)" if told.assumed else "")
     sizes = [
         [
             f"`{term.name}`",
-            " → ".join(f"{weight:g}" for weight in dict.fromkeys(term.weights)),
+            weight_text(term) + (f" `{sparkline(term.weight)}`" if isinstance(term.weight, Schedule) else ""),
             range_text(term.recommended.get("weight")),
             number(term.untrained),
             number(term.weighted),
@@ -38,10 +40,12 @@ def preset_markdown(told: Explanation) -> str:
     title = f"# {told.name}\n\n" + (
         f"{told.plan.config.description.strip()}\n\n" if told.plan.config.description else ""
     )
+    engines = [[f"`{info.name}`", bytes_text(info.bytes), info.given] for info in told.engines]
     head = ["term", "weight", "usual", "untrained", "weighted", "share"]
     return (
-        f"{title}## Terms\n\nUntrained: for a uniform prediction over {size} tokens; penalties at their largest.\n\n"
-        f"{table(head, sizes)}## Values\n\n{fields_markdown(told.fields)}"
+        f"{title}## Terms\n\n{sizes_note(told)}\n\n{table(head, sizes)}"
+        f"## Memory\n\n{memory_note(told)}\n\n{table(['engine', 'memory', 'given'], engines)}"
+        f"## Values\n\n{fields_markdown(told.fields)}"
         + "".join(term_markdown(term) for term in told.terms).rstrip("\n")
         + "\n"
     )
@@ -66,7 +70,8 @@ def term_markdown(term: TermInfo, *, whole: bool = False) -> str:
     """Return a term's section."""
     text = "\n\n".join(term.documentation if whole else term.documentation[:1])
     lines = [f"- formula: `{term.formula}`", *(f"- source: {source}" for source in term.sources)]
-    return f"## {term.name}\n\n{text}\n\n" + "\n".join([*lines, f"- cost: {cost_text(term.cost)}"]) + "\n\n"
+    lines += [f"- needs: {needs_text(term.needs)}", f"- cost: {term_cost(term)}"]
+    return f"## {term.name}\n\n{text}\n\n" + "\n".join(lines) + "\n\n"
 
 
 def term_fields_markdown(fields: Sequence[FieldInfo]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["cost_text", "number", "percent", "range_text", "value_text"]
+__all__ = ["cost_text", "number", "percent", "plain_number", "range_text", "value_text"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -33,23 +33,30 @@ def percent(share: float | None) -> str:
     return f"{'-' if share < 0 else ''}<0.1 %" if abs(share) < 0.001 else f"{100 * share:.1f} %"
 
 
+def plain_number(value: float) -> str:
+    """Return a number as ``:g`` has it, without the zero of its exponent: ``1e-5``."""
+    mantissa, e, exponent = f"{value:g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
 def value_text(value: Any) -> str:
     """Return a field's value as YAML has it; a schedule in words."""
     if isinstance(value, dict) and "steps" in value:
         delay = f" after {value['delay']}" if value.get("delay") else ""
-        return f"{value['from']:g} → {value['to']:g} over {value['steps']} steps{delay}, {value['shape']}"
+        start, to = plain_number(value["from"]), plain_number(value["to"])
+        return f"{start} → {to} over {value['steps']} steps{delay}, {value['shape']}"
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(value_text, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return plain_number(value) if isinstance(value, float) else str(value)
 
 
 def range_text(limits: tuple[float, float] | None) -> str:
     """Return ``0.1 – 0.5``, or nothing."""
-    return f"{limits[0]:g} – {limits[1]:g}" if limits else ""
+    return f"{plain_number(limits[0])} – {plain_number(limits[1])}" if limits else ""
 
 
 def cost_text(cost: Any) -> str:
