@@ -8,6 +8,7 @@
     ├── ArgumentValueError       (ValueError)    a tensor or keyword of the wrong shape, dtype or value
     ├── ArgumentTypeError        (TypeError)     a keyword that does not exist, or of the wrong kind
     ├── TargetIndexError         (IndexError)    a target outside the vocabulary
+    ├── NonFiniteLossError       (ArithmeticError) a loss that is infinite or not a number, with its diagnosis
     ├── MissingDependencyError   (ImportError)   an extra that is not installed
     └── CompileError             (RuntimeError)  the graph could not be compiled as asked
 
@@ -30,6 +31,7 @@ __all__ = [
     "Finding",
     "Fix",
     "MissingDependencyError",
+    "NonFiniteLossError",
     "Rule",
     "Severity",
     "SourceError",
@@ -146,6 +148,20 @@ class ArgumentTypeError(AvaError, TypeError):
 
 class TargetIndexError(AvaError, IndexError):
     """A target outside ``[0, vocab_size)`` that is not ignored (``compile.checks: full``)."""
+
+
+class NonFiniteLossError(AvaError, ArithmeticError):
+    """A loss that is infinite or not a number (``compile.checks: full``).
+
+    ``diagnosis`` says where it began and what to try, see :class:`ava.run.diagnose.Diagnosis`; the message is its text.
+    """
+
+    def __init__(self, diagnosis: object) -> None:
+        self.diagnosis = diagnosis
+        super().__init__(diagnosis)
+
+    def __str__(self) -> str:
+        return str(self.diagnosis)
 
 
 class MissingDependencyError(AvaError, ImportError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ava.cli.output import Output
+    from ava.run.dry_run.ready import Request
     from ava.run.dry_run.report import Measured
 
 __all__ = ["register"]
@@ -47,6 +49,9 @@ class Engine(StrEnum):
     LINEAR = "linear"
 
 
+_ENGINES: dict[Engine, Literal["logits", "linear"]] = {Engine.LOGITS: "logits", Engine.LINEAR: "linear"}
+
+
 class Dtype(StrEnum):
     """Dtype of the tensors."""
 
@@ -70,6 +75,7 @@ def register(app: typer.Typer) -> None:
 
 
 def dry_run(
+    context: typer.Context,
     reference: Reference,
     scenario: Annotated[Scenario, typer.Option("--scenario", help="State of the model, or layout of the batch.")] = (
         Scenario.RANDOM
@@ -79,9 +85,17 @@ def dry_run(
     vocab_size: Annotated[
         int | None, typer.Option("--vocab-size", min=2, help="By default the configuration's, else 1024.")
     ] = None,
-    dtype: Annotated[Dtype, typer.Option("--dtype", help="Dtype of the tensors.")] = Dtype.FLOAT32,
+    dtype: Annotated[
+        Dtype | None, typer.Option("--dtype", help="Dtype of the tensors; float32, or that of the captured ones.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, ….")] = "cpu",
-    engine: Annotated[Engine, typer.Option("--engine", help="Where the statistics come from.")] = Engine.LOGITS,
+    engine: Annotated[
+        Engine | None, typer.Option("--engine", help="Where the statistics come from: logits, or what is captured.")
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="FILE", help="Tensors of a real call, as `loss.capture(FILE)` writes them."),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps to time.")] = 10,
     at_step: Annotated[
         int | None, typer.Option("--at-step", min=0, help="Step whose weights count; by default, after all schedules.")
@@ -98,35 +112,41 @@ def dry_run(
     quiet: QuietOption = False,
     color: ColorOption = Color.AUTO,
 ) -> None:
-    """Compile a loss, run it forward and backward on synthetic tensors, and measure each term.
+    """Compile a loss, run it forward and backward on synthetic or captured tensors, and measure each term.
 
     Needs torch: pip install 'ava-loss[torch]'.
     """
     from ava.cli.output import Output, say
     from ava.cli.sources import load_config
-    from ava.errors import ArgumentValueError
 
-    if engine is Engine.LINEAR:
-        raise ArgumentValueError("--engine linear: this release runs dry on logits only; use `--engine logits`")
     config = load_config(reference, sets, preset_path)
     _need_torch()
+    asked: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "device": device,
+        "compiled": compile,
+        "steps": steps,
+        "seed": seed,
+        "step": at_step,
+    }
+    drawn = {"scenario": scenario.value, "batch": batch, "length": seq_len}
     with _progress(quiet, color) as tell:
-        from ava.run.dry_run.measure import Request, dry_run
-        from ava.run.dry_run.scenarios import Scenario as Drawn
+        from ava.run.capture import CaptureError
+        from ava.run.dry_run.measure import dry_run
 
-        request = Request(
-            scenario=Drawn(scenario.value),
-            batch=batch,
-            length=seq_len,
-            vocab_size=vocab_size,
-            dtype=dtype.value,
-            device=device,
-            compiled=compile,
-            steps=steps,
-            seed=seed,
-            step=at_step,
-        )
-        measured = dry_run(config, request, tell)
+        try:
+            request = _request(input, engine, dtype, asked, drawn)
+            measured = dry_run(config, request, tell)
+        except CaptureError as error:
+            wrong: str | None = str(error)
+        else:
+            wrong = None
+    if wrong is not None:
+        say(f"error: {wrong}")
+        raise typer.Exit(1)
+    ignored = [f"--{name}" for name in _DRAWN if input is not None and _given(context, name.replace("-", "_"))]
+    if ignored and not quiet:
+        say(f"note: without effect beside --input: {', '.join(ignored)}")
     if not quiet and (format is Format.JSON or output is not None):
         for note in measured.notes:
             say(f"note: {note}")
@@ -136,10 +156,38 @@ def dry_run(
     raise typer.Exit(1 if any(finding.severity in failing for finding in measured.findings) else 0)
 
 
-def _write(out: Output, format: Format, measured: Measured, request: Any) -> None:
+_DRAWN = ("scenario", "batch", "seq-len", "seed")
+"""Options of drawn tensors."""
+
+
+def _given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _request(
+    file: Path | None, engine: Engine | None, dtype: Dtype | None, asked: dict[str, Any], drawn: dict[str, Any]
+) -> Request:
+    """Return what to run; the tensors of a file bring their own shape."""
+    from ava.run.dry_run.ready import Request, request_of
+
+    on = None if engine is None else _ENGINES[engine]
+    kind = None if dtype is None else dtype.value
+    if file is not None:
+        from ava.run.capture import read_capture
+
+        return request_of(read_capture(file), on, kind, **asked)
+    from ava.run.dry_run.scenarios import Scenario as Drawn
+
+    return Request(
+        **{**drawn, "scenario": Drawn(drawn["scenario"])}, engine=on or "logits", dtype=kind or "float32", **asked
+    )
+
+
+def _write(out: Output, format: Format, measured: Measured, request: Request) -> None:
     if format is Format.JSON:
+        from ava.cli.formats.data import finding_dict
         from ava.cli.output import dumps
-        from ava.cli.render.findings import finding_dict
 
         out.write(dumps({**measured.to_dict(), "findings": [finding_dict(item) for item in measured.findings]}))
     elif format is Format.MARKDOWN:
@@ -172,10 +220,15 @@ def _progress(quiet: bool, color: Color) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True, no_color=not use_color(color, sys.stderr), highlight=False)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("importing torch", total=None)
         yield lambda stage: progress.update(task, description=stage)

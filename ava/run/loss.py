@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
+from ava.compile.batch import Batch, Measurements, Mode, active_needs, closing_of, prepared_wants
 from ava.compile.compiler import run_graph
-from ava.compile.graph import Batch, Mode, active_needs, build_graph, closing_of, prepared_wants
+from ava.compile.graph import build_graph
+from ava.compile.linear import LinearInput, measure_linear
 from ava.compile.prepare import prepare
 from ava.compile.state import State, close, keep_dtype
 from ava.compile.weights import schedule_table, weights_at
@@ -20,10 +22,14 @@ from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
 from ava.plan import Plan
 from ava.run.build import check_model, own_heads
 from ava.run.collect import INPUTS, Call, collect, skipped_terms
-from ava.run.engine import logits_of
+from ava.run.engine import HeadInput, LogitsInput, engine_input
 from ava.run.inputs import as_items, check_mask, check_target_range, check_tokens
 from ava.run.output import LossOutput
 from ava.terms.mtp_loss import MtpLoss
+
+if TYPE_CHECKING:
+    from ava.run.capture import Capture
+    from ava.run.diagnose import Diagnosis
 
 __all__ = ["Loss"]
 
@@ -152,8 +158,9 @@ class Loss(nn.Module):
             attention_mask: ``[B, T]``, 0 for padding.
             input_ids: ``[B, T]``, what the model read; else it is told from the targets.
             segment_ids: ``[B, T]``, the document of each token in a packed row.
-            hidden_states: ``[B, T, H]``, what the model's head reads (``mtp_loss``, ``contrastive_loss``).
-            lm_head: ``[V, H]``, the weight of the model's head (``mtp_loss`` through it).
+            hidden_states: ``[B, T, H]``, what the model's head reads (``mtp_loss``, ``contrastive_loss``); with
+                ``lm_head`` in place of ``logits``, which then never exist whole: the ``linear`` engine.
+            lm_head: ``[V, H]``, the weight of the model's head.
             lm_head_bias: ``[V]``.
             mtp_logits: ``[K, B, T, V]``, logits of the model's own future-token heads.
             mtp_hidden_states: ``[K, B, T, H]``, what those heads project through ``lm_head``.
@@ -172,23 +179,24 @@ class Loss(nn.Module):
             ArgumentValueError: a tensor is missing or has the wrong shape, dtype or device.
             ArgumentTypeError: an unknown keyword.
             TargetIndexError: a target outside the vocabulary, with ``compile.checks: full``.
+            NonFiniteLossError: the loss is not finite, with ``compile.checks: full``; it says why.
         """
         if unknown:
             name = next(iter(unknown))
             raise ArgumentTypeError(f"`{name}` is not an argument of Loss{did_you_mean(name, FORWARD_ARGUMENTS)}")
         model = self.config.model
-        rows = logits_of(self.plan, logits, hidden_states, lm_head, lm_head_bias, mtp_hidden_states)
+        rows = engine_input(self.plan, logits, hidden_states, lm_head, lm_head_bias, mtp_hidden_states)
         if targets is None:
             raise ArgumentValueError("`targets` should be an integer tensor [B, T], but is None.")
-        vocab_size = model.vocab_size or rows.shape[-1]
-        shape, device = (rows.shape[0], rows.shape[1]), rows.device
-        targets = check_tokens("targets", targets, shape, device, "logits")
+        vocab_size = model.vocab_size or rows.width
+        shape, device = rows.shape, rows.device
+        targets = check_tokens("targets", targets, shape, device, rows.name)
         if attention_mask is not None:
-            attention_mask = check_mask("attention_mask", attention_mask, shape, device, "logits")
+            attention_mask = check_mask("attention_mask", attention_mask, shape, device, rows.name)
         if input_ids is not None:
-            input_ids = check_tokens("input_ids", input_ids, shape, device, "logits")
+            input_ids = check_tokens("input_ids", input_ids, shape, device, rows.name)
         if segment_ids is not None:
-            segment_ids = check_tokens("segment_ids", segment_ids, shape, device, "logits")
+            segment_ids = check_tokens("segment_ids", segment_ids, shape, device, rows.name)
 
         given = {
             "hidden_states": hidden_states,
@@ -222,28 +230,47 @@ class Loss(nn.Module):
             valid = prepared[0].view(shape)
             aligned = targets.roll(-1, 1) if self.config.targets.shift else targets
             check_target_range(aligned, valid, vocab_size)
-        call = Call(shape, rows.shape[2], vocab_size, device, attention_mask, prepared, segment)
+        call = Call(shape, rows.width, vocab_size, device, attention_mask, prepared, segment)
         extras = collect(self.plan, skipped, given, call)
         if self.log_variances is not None:
             extras["log_variances"] = self.log_variances
-        batch = Batch(
-            rows.flatten(0, 1),
-            prepared,
-            as_items(num_items, device),
-            self._schedules,
-            self._limits,
-            extras,
-            {} if self.heads is None or "hidden" not in extras else dict(self.heads.named_parameters()),
-        )
+        if "gate_logits" in extras:
+            gates = extras["gate_logits"]
+            self.state.hold_experts(gates.shape[0], gates.shape[2])
         mode = Mode(vocab_size, return_detailed, self.training, self._closes_every, skipped)
-        answer = self._run(batch, mode)
+        heads = {} if self.heads is None or "hidden" not in extras else dict(self.heads.named_parameters())
+        state = self.state.tensors()
+        measured = self._measure(rows, prepared, extras, heads, mode, state)
+        items = as_items(num_items, device)
+        batch = Batch(measured, prepared, items, self._schedules, self._limits, extras, heads)
+        answer = self._run(batch, mode, state)
+        if self.config.compile.checks == "full":
+            from ava.run.diagnose import require_finite
+
+            rest = {"input_ids": input_ids, "segment_ids": segment_ids, "num_items": num_items, **given}
+            require_finite(
+                self, answer["total_loss"], logits=logits, targets=targets, attention_mask=attention_mask, **rest
+            )
         return LossOutput(answer) if return_detailed else answer["total_loss"]
 
-    def _run(self, batch: Batch, mode: Mode) -> dict[str, Tensor]:
-        if "gate_logits" in batch.extras:
-            gates = batch.extras["gate_logits"]
-            self.state.hold_experts(gates.shape[0], gates.shape[2])
-        state = self.state.tensors()
+    def _measure(
+        self,
+        rows: LogitsInput | HeadInput,
+        prepared: list[Tensor],
+        extras: dict[str, Tensor],
+        heads: Mapping[str, Tensor],
+        mode: Mode,
+        state: dict[str, Tensor],
+    ) -> Tensor | Measurements:
+        """Return logits ``[N, W]``, or what the linear engine found of those that it never holds."""
+        if isinstance(rows, LogitsInput):
+            return rows.logits.flatten(0, 1)
+        hidden = rows.hidden.flatten(0, 1)
+        given = LinearInput(hidden, rows.weight, rows.bias, prepared, extras, heads, self._schedules, state)
+        found: Measurements = measure_linear(self.plan, mode, given)
+        return found
+
+    def _run(self, batch: Batch, mode: Mode, state: dict[str, Tensor]) -> dict[str, Tensor]:
         if torch.compiler.is_compiling():  # the caller compiles the whole step: be part of that graph
             answer, after = build_graph(self.plan, mode)(batch, state)
             self.state.write(after)
@@ -306,6 +333,24 @@ class Loss(nn.Module):
             "step": self.state.step.clone(),
             **{f"weight/{planned.name}": weights[i] for i, planned in enumerate(self.plan.terms)},
         }
+
+    def capture(self, path: str | os.PathLike[str]) -> Capture:
+        """Write the tensors of the next call to a safetensors file, for ``ava-loss dry-run --input``.
+
+        With ``with``, the first call inside is written. Training is not disturbed: a failure to write is a warning.
+        """
+        from ava.run.capture import capture_call
+
+        return capture_call(self, path)
+
+    def diagnose(self, **inputs: Any) -> Diagnosis:
+        """Return why the loss of these inputs (those of :meth:`forward`) is not finite, and what to try.
+
+        Names the first tensor, row, position and term that went wrong. The state stays as it is.
+        """
+        from ava.run.diagnose import diagnose
+
+        return diagnose(self, **inputs)
 
     def explain(self) -> str:
         """Return the plan as text: what is computed, what it needs and what it costs."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import html
+from html.parser import HTMLParser
+
 import pytest
 
+from ava import Config, Plan, __version__
 from ava.config import ROSTER
 from ava.load import list_presets
+from ava.plan.explain import ASSUMED_VOCABULARY
 
 PRESETS = [preset.name for preset in list_presets() if preset.origin == "shipped"]
 
@@ -95,5 +100,95 @@ def test_a_broken_file_is_1_with_its_frame(run, wrong):
     assert "^^^^^" in ran.err
 
 
-def test_markdown_of_a_preset(run, golden):
-    golden("explain_standard_markdown", run("explain", "standard", "--format", "markdown").out)
+@pytest.mark.parametrize("name", ["standard", "moe"])
+def test_markdown_of_a_preset(run, golden, name):
+    golden(f"explain_{name}_markdown", run("explain", name, "--format", "markdown").out)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_of_a_preset(run, golden, name):
+    text = run("explain", name, "--format", "json").out
+    version = f'"ava_loss": "{__version__}"'
+    assert version in text
+    golden(f"explain_{name}_json", text.replace(version, '"ava_loss": "X"'))
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "br", "wbr", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_html_of_a_preset(run, name):
+    schedule = "terms.z_loss={weight: {from: 0, to: 1e-3, steps: 100}}"
+    text = run("explain", name, "--format", "html", "--set", schedule, "--set", "description=<b> & co").out
+    page = Page(text)
+    assert page.open == []
+    assert ("html", {"lang": "en"}) in page.tags
+    for _, attributes in page.tags:
+        for key in ("src", "href", "xlink:href"):
+            value = attributes.get(key) or ""
+            assert value.startswith(("#", "data:,")) or (key == "href" and "https://arxiv.org/" in value) or not value
+    assert "<b> &" not in text
+    assert "prefers-color-scheme: dark" in text
+    told = run("explain", name, "--format", "json").json
+    for term in told["terms"].values():
+        assert html.escape(term["formula"]) in text.replace("<wbr>", "")
+    for value in told["values"]:
+        assert value["path"].removeprefix("terms.") in text.replace("<wbr>", "")
+    assert "▁" in text
+
+
+def test_html_of_a_term_and_a_field(run):
+    for arguments in (["ngram_penalty"], ["standard", "ngram_penalty"], ["standard", "window"], ["main_loss"]):
+        page = Page(run("explain", *arguments, "--format", "html").out)
+        assert page.open == []
+
+
+def test_the_memory_of_each_engine(run):
+    def engines(*arguments):
+        told = run("explain", "standard", "--format", "json", *arguments).json
+        return {engine["engine"]: engine["bytes"] for engine in told["engines"]}
+
+    small, large = (engines("--batch", "1", "--seq-len", length, "--dtype", "float32") for length in (512, 2048))
+    assert list(small) == ["logits", "linear", "vocab_parallel"]
+    assert all(large[name] > small[name] for name in small)
+    plan = Plan(Config.load("standard"))
+    assert small["logits"] == plan.memory(512, ASSUMED_VOCABULARY, 4)
+    assert small["vocab_parallel"] == plan.memory(512, -(-ASSUMED_VOCABULARY // 2), 4, "vocab_parallel")
+    assert small["linear"] == plan.memory(512, ASSUMED_VOCABULARY, 4, "linear", hidden_size=768)
+    known = engines("--set", "model.hidden_size=64", "--batch", "1", "--seq-len", "512", "--dtype", "float32")
+    assert known["linear"] == plan.memory(512, ASSUMED_VOCABULARY, 4, "linear", hidden_size=64)
+
+
+@pytest.mark.parametrize(
+    ("weight", "shown"),
+    [
+        (0.05, "●─────────────┤ inside, at 0 %"),
+        (0.125, "├──────●──────┤ inside, at 50 %"),
+        (0.5, "├─────────────┤ ● above what is usual"),
+        (0.01, "● ├─────────────┤ below what is usual"),
+    ],
+)
+def test_where_a_value_lies_in_its_range(run, weight, shown):
+    assert (
+        shown in run("explain", "standard", "ngram_penalty.weight", "--set", f"terms.ngram_penalty.weight={weight}").out
+    )

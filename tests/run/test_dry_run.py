@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ava.run.dry_run.judge import judge
 from ava.run.dry_run.measure import Request, dry_run
 from ava.run.dry_run.scenarios import Scenario, draw
 from ava.run.loss import Loss
+from ava.terms.z_loss import ZLoss
 
 PRESETS = [preset.name for preset in list_presets() if preset.origin == "shipped"]
 SMALL = Request(batch=2, length=24, vocab_size=64, compiled=False, steps=2)
@@ -81,10 +83,12 @@ def test_taking_apart_leaves_the_state_alone():
     assert tensors["logits"].grad is None
 
 
+@pytest.mark.parametrize("engine", ["logits", "linear"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_runs_dry(name, dtype):
-    measured = dry_run(Config.load(name), replace(SMALL, dtype=dtype))
+def test_every_preset_runs_dry(name, dtype, engine):
+    measured = dry_run(Config.load(name), replace(SMALL, dtype=dtype, engine=engine))
+    assert measured.engine == engine
     assert measured.finite
     assert not [finding for finding in measured.findings if finding.severity == "error"]
     terms = measured.parts.terms
@@ -188,7 +192,7 @@ def test_exit_codes(capsys, tmp_path):
     assert main(idle) == 0
     assert main([*idle, "--fail-on", "info"]) == 1
     assert main(["dry-run", "fast_prototype", *small, "--set", "terms.z_loss.weight=1e38"]) == 1
-    for wrong in (["--engine", "linear"], ["--device", "nonsense"], ["--batch", "0"], ["--dtype", "int8"]):
+    for wrong in (["--engine", "vocab_parallel"], ["--device", "nonsense"], ["--batch", "0"], ["--dtype", "int8"]):
         assert main([*idle, *wrong]) == 2
     (tmp_path / "wrong.yaml").write_text("version: 2\n")
     assert main(["dry-run", str(tmp_path / "wrong.yaml")]) == 1
@@ -218,6 +222,85 @@ def test_memory_is_what_the_allocator_says():
         return torch.empty(1000), two
 
     assert peak_bytes(work, torch.device("cpu")) == pytest.approx(6_000_000, rel=0.01)
+
+
+def test_shares_agree_with_autograd_for_hidden_states_and_head():
+    config = fill(config_of({"z_loss": {"weight": 0.5}}), vocab_size=50, compiled=False, engine="linear").config
+    loss = Loss(config)
+    tensors = draw(loss.plan, Scenario.TRAINED, batch=2, length=8, engine="linear")
+    parts = decompose(loss, tensors, {"z_loss": 0.5}, lambda _: None)
+    h, w = (tensors[name].detach().double().requires_grad_() for name in ("hidden_states", "lm_head"))
+    x = h @ w.T
+    values = F.cross_entropy(x.flatten(0, 1), tensors["targets"].flatten()), 0.5 * x.logsumexp(-1).square().mean()
+    grads = [torch.cat([g.flatten() for g in torch.autograd.grad(v, (h, w), retain_graph=True)]) for v in values]
+    norms = [grad.norm().item() for grad in grads]
+    figures = parts.terms["main_loss"], parts.terms["z_loss"]
+    for one, norm in zip(figures, norms, strict=True):
+        assert one.gradient_share == pytest.approx(norm / sum(norms), abs=1e-4)
+    cosine = F.cosine_similarity(*grads, dim=0).item()
+    assert figures[1].cosine_to_main == pytest.approx(cosine, abs=1e-4)
+
+
+def test_every_finding_says_what_to_change():
+    config = config_of({"z_loss": {"weight": 10.0}, "ngram_penalty": {"weight": 0.0}})
+    measured = dry_run(config, SMALL)
+    terms = {name: replace(figures, cosine_to_main=-1.0) for name, figures in measured.parts.terms.items()}
+    worst = replace(
+        measured,
+        parts=replace(measured.parts, terms=terms),
+        graph_breaks=2,
+        break_reasons=("`.item()` in term.py",),
+        recompiles=2,
+        eager_difference=0.5,
+        peak_bytes=10 * measured.planned_bytes + 10**6,
+    )
+    found = {finding.code: finding.message for finding in judge(worst, config, "random", "float32")}
+    assert set(found) == {"AVA451", "AVA452", "AVA453", "AVA552", "AVA553", "AVA554", "AVA555"}
+    assert "2 graph breaks: `.item()` in term.py" in found["AVA451"]
+    assert "`terms.ngram_penalty.weight: 0.1`" in found["AVA554"]
+    for code in ("AVA552", "AVA553"):
+        assert "try `terms.z_loss.weight: " in found[code]
+    assert "--engine linear" in found["AVA453"]
+    assert "compile.enabled: false" in found["AVA555"]
+
+
+def test_the_weight_to_try_has_a_tenth_of_the_gradient():
+    config = config_of({"z_loss": {"weight": 10.0}})
+    message = next(f.message for f in dry_run(config, SMALL).findings if f.code == "AVA553")
+    weight = float(message.partition("terms.z_loss.weight: ")[2].partition("`")[0])
+    tried = dry_run(config_of({"z_loss": {"weight": weight}}), SMALL)
+    assert tried.parts.terms["z_loss"].gradient_share == pytest.approx(0.1, rel=0.5)
+
+
+def test_a_loss_that_is_not_finite_is_explained():
+    measured = dry_run(config_of({"z_loss": {"weight": 1e38}}), SMALL)
+    message = next(finding.message for finding in measured.findings if finding.code == "AVA551")
+    assert "`terms.z_loss.weight: 0.0001`" in message
+
+
+def test_full_checks_do_not_end_a_dry_run():
+    config = Config.load({"version": 1, "terms": {"z_loss": {"weight": 1e38}}, "compile": {"checks": "full"}})
+    assert dry_run(config, SMALL).findings[0].code == "AVA551"
+
+
+class Breaking(ZLoss):
+    name: ClassVar[str] = "z_loss"
+
+    def value(self, rows):
+        torch._dynamo.graph_break()
+        return rows.lse.square()
+
+
+@pytest.mark.compiled
+def test_a_graph_break_is_told_with_its_reason(monkeypatch):
+    monkeypatch.setattr(ZLoss, "value", Breaking.value)
+    config = config_of({"z_loss": {"weight": 0.0123}})
+    measured = dry_run(config, replace(SMALL, compiled=True))
+    assert measured.graph_breaks == 1
+    assert not measured.compiled
+    finding = measured.findings[0]
+    assert finding.code == "AVA451"
+    assert "test_dry_run.py" in finding.message
 
 
 @pytest.mark.compiled

@@ -17,11 +17,12 @@ EVERY = {"version": 1, "terms": {"immediate_repetition_penalty": {}, "ngram_pena
 
 
 def loss_of(source, **overrides) -> Loss:
-    return Loss(fill(Config.load(source, overrides=overrides or None), vocab_size=64, compiled=False).config)
+    config = Config.load(source, overrides=overrides or None)
+    return Loss(fill(config, vocab_size=64, compiled=False, engine="linear").config)
 
 
-def raw(loss: Loss, scenario: Scenario, length: int = 96) -> dict[str, float]:
-    tensors = draw(loss.plan, scenario, batch=3, length=length)
+def raw(loss: Loss, scenario: Scenario, length: int = 96, engine: str = "logits") -> dict[str, float]:
+    tensors = draw(loss.plan, scenario, batch=3, length=length, engine=engine)
     out = loss(**tensors, return_detailed=True)
     return {name: value.item() for name, value in out.items()}
 
@@ -35,10 +36,53 @@ def test_every_preset_takes_every_scenario(name, scenario):
     assert {planned.name for planned in loss.plan.terms} <= set(out)
 
 
+@pytest.mark.parametrize("engine", ["logits", "linear"])
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("scenario", Scenario)
-def test_short_rows(scenario, length):
-    raw(loss_of(EVERY), scenario, length)
+def test_short_rows(scenario, length, engine):
+    raw(loss_of(EVERY), scenario, length, engine)
+
+
+TIMES = 3
+"""How much larger a term is where it should react than on random tensors, at the least."""
+
+
+@pytest.mark.parametrize("engine", ["logits", "linear"])
+@pytest.mark.parametrize(
+    ("scenario", "term", "fields"),
+    [
+        (Scenario.REPETITIVE, "immediate_repetition_penalty", {}),
+        (Scenario.REPETITIVE, "ngram_penalty", {}),
+        (Scenario.COLLAPSED, "eos_penalty", {}),
+        (Scenario.COLLAPSED, "token_diversity_loss", {}),
+        (Scenario.SKEWED, "moe_balance_loss", {}),
+        (Scenario.SKEWED, "moe_balance_loss", {"method": "switch"}),
+        (Scenario.SKEWED, "router_z_loss", {}),
+    ],
+)
+def test_each_scenario_wakes_its_term(scenario, term, fields, engine):
+    document = {"version": 1, "terms": {term: fields}}
+    one, other = (raw(loss_of(document), state, engine=engine)[f"raw/{term}"] for state in (Scenario.RANDOM, scenario))
+    assert other > (TIMES if term != "router_z_loss" and not fields else 2) * one
+
+
+@pytest.mark.parametrize("name", ["standard", "moe", "anti_repetition", "mtp", "production"])
+def test_the_penalties_of_the_presets_wake(name):
+    loss = loss_of(name)
+    quiet, loud = raw(loss, Scenario.RANDOM), raw(loss, Scenario.REPETITIVE)
+    for planned in loss.plan.terms:
+        if "repetition" in planned.name or "ngram" in planned.name:
+            assert loud[f"raw/{planned.name}"] > TIMES * quiet[f"raw/{planned.name}"]
+
+
+@pytest.mark.parametrize("scenario", [Scenario.TRAINED, Scenario.REPETITIVE, Scenario.COLLAPSED])
+@pytest.mark.parametrize("hidden_size", [16, 256])
+def test_hidden_states_say_what_logits_say(scenario, hidden_size):
+    config = Config.load(EVERY, overrides={"model.hidden_size": hidden_size})
+    loss = Loss(fill(config, vocab_size=64, compiled=False).config)
+    logits, hidden = (raw(loss, scenario, engine=engine) for engine in ("logits", "linear"))
+    for name in ("metrics/accuracy", "metrics/confidence"):
+        assert hidden[name] == pytest.approx(logits[name], abs=0.15 if hidden_size > 64 else 0.4)
 
 
 @pytest.mark.parametrize("shift", [False, True])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,13 +12,16 @@ from ava.plan.explain_term import MAIN
 from ava.run.dry_run.report import Parts, TermFigures
 from ava.run.loss import Loss
 
-__all__ = ["decompose"]
+__all__ = ["Inputs", "decompose", "leaves_of"]
+
+Inputs = Mapping[str, Any]
+"""Arguments of a call: tensors, or lists of them."""
 
 _LOUD = 2.0**16
 """Weight at which a term is measured: its gradient then stands far above the rounding of the main loss's."""
 
 
-def decompose(loss: Loss, tensors: dict[str, Tensor], weights: dict[str, float], tell: Callable[[str], None]) -> Parts:
+def decompose(loss: Loss, tensors: Inputs, weights: dict[str, float], tell: Callable[[str], None]) -> Parts:
     """Return each term's value and gradient, at the weights given.
 
     Runs uncompiled in float32 or better, without touching the loss's state. The total is linear in the weights, so a
@@ -29,8 +33,11 @@ def decompose(loss: Loss, tensors: dict[str, Tensor], weights: dict[str, float],
         weights: the weight of each term, by name, that ``weighted`` and the gradients are for.
         tell: called with each term's name before it is measured.
     """
-    inputs = {name: _precise(tensor) for name, tensor in tensors.items()}
-    leaves = [tensor for tensor in inputs.values() if tensor.requires_grad]
+    inputs = {
+        name: [_precise(part) for part in value] if isinstance(value, list) else _precise(value)
+        for name, value in tensors.items()
+    }
+    leaves = leaves_of(inputs)
     was_training = loss.training
     loss.eval()
     names = [planned.name for planned in loss.plan.terms]
@@ -60,6 +67,12 @@ def decompose(loss: Loss, tensors: dict[str, Tensor], weights: dict[str, float],
     finally:
         loss.train(was_training)
     return _figures(raw, gradients, {MAIN: 1.0, **weights})
+
+
+def leaves_of(inputs: Inputs) -> list[Tensor]:
+    """Return the tensors of a call that want a gradient."""
+    parts = (part for value in inputs.values() for part in (value if isinstance(value, list) else [value]))
+    return [part for part in parts if part.requires_grad]
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ava.config import Config
 from ava.plan import Plan
+from ava.plan.plan import Engine
 
 __all__ = ["Filled", "fill"]
 
@@ -21,11 +22,11 @@ class Filled:
     notes: tuple[str, ...]
 
 
-def fill(config: Config, *, vocab_size: int | None = None, compiled: bool = True) -> Filled:
+def fill(config: Config, *, vocab_size: int | None = None, compiled: bool = True, engine: Engine = "logits") -> Filled:
     """Return ``config`` with every size that a run needs.
 
     ``vocab_size`` takes the place of the configuration's; special tokens beyond it are moved inside. ``compiled=False``
-    switches the compiler off.
+    switches the compiler off. The engine ``linear`` has a head of its own, so it needs a hidden size.
 
     >>> from ava import Config
     >>> fill(Config.load({"version": 1, "terms": {"eos_penalty": {}}}), vocab_size=100).notes
@@ -51,7 +52,7 @@ def fill(config: Config, *, vocab_size: int | None = None, compiled: bool = True
             inside = places.setdefault(token, _free(size, tokens, places))
             changed[name] = inside
             moved.append(f"model.{name}: {token} → {inside}, inside the vocabulary of {size}")
-    required = {*plan.required_model, *_implied(plan)}
+    required = {*plan.required_model, *_implied(plan)} | ({"hidden_size"} if engine == "linear" else set())
     if "eos_token_id" in required and tokens["eos_token_id"] is None:
         added["eos_token_id"] = _free(size, tokens, places)
     if "hidden_size" in required and model.hidden_size is None:

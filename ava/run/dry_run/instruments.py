@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-__all__ = ["Counters", "clock", "peak_bytes"]
+__all__ = ["Counters", "break_reason", "clock", "peak_bytes"]
 
 
 def clock(device: torch.device) -> float:
@@ -45,13 +46,31 @@ class Counters:
         self._graphs, self._breaks = self._read()
 
     @staticmethod
-    def _read() -> tuple[int, int]:
+    def _read() -> tuple[int, dict[str, int]]:
         from torch._dynamo.utils import counters
 
-        return int(counters["stats"]["unique_graphs"]), sum(counters["graph_break"].values())
+        return int(counters["stats"]["unique_graphs"]), dict(counters["graph_break"])
 
     def graphs(self) -> int:
+        """Return how many graphs were compiled."""
         return self._read()[0] - self._graphs
 
     def breaks(self) -> int:
-        return self._read()[1] - self._breaks
+        """Return how many graphs broke off and went on with another."""
+        return sum(self._read()[1].values()) - sum(self._breaks.values())
+
+    def reasons(self) -> list[str]:
+        """Return why, a sentence each."""
+        now = self._read()[1]
+        return [_first_line(text) for text, count in now.items() if count > self._breaks.get(text, 0)]
+
+
+def break_reason(error: torch._dynamo.exc.Unsupported) -> str:
+    """Return why a loss does not compile into one graph, with the line of code that it stops at."""
+    stack = list(getattr(error, "real_stack", None) or ())
+    place = f" ({Path(stack[-1].filename).name}:{stack[-1].lineno}, in {stack[-1].name})" if stack else ""
+    return _first_line(str(error)) + place
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

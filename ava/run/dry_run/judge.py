@@ -11,11 +11,21 @@ from ava.plan.explain_term import MAIN
 from ava.run.dry_run import rules
 from ava.run.dry_run.report import Measured, TermFigures
 
-__all__ = ["TOLERANCE", "judge"]
+__all__ = ["TOLERANCE", "at", "judge", "size"]
 
 AGAINST = -0.9
 DOMINANT = 0.5
+TENTH = 0.1
+OVER, SLACK = 0.15, 256 * 1024
+"""Share of the plan's memory, and bytes, that a run may take above it."""
 _MEANT_LARGE = ("repetitive", "collapsed", "skewed")
+_WAKES = {
+    "token_diversity_loss": "collapsed",
+    "eos_penalty": "collapsed",
+    "moe_balance_loss": "skewed",
+    "router_z_loss": "skewed",
+}
+"""The scenario in which a term acts, where it is not `repetitive`."""
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
 """Relative difference between compiled and uncompiled that rounding explains, by dtype."""
 
@@ -30,17 +40,36 @@ def _run(measured: Measured, config: Config, dtype: str) -> Iterator[Finding]:
         wrong = [name for name, term in measured.parts.terms.items() if not _finite(term)]
         what = f"{', '.join(f'`{name}`' for name in wrong)}" if wrong else "the total or its gradient"
         hint = "" if wrong else f" in {dtype}, though every term by itself is"
-        yield _at(config, rules.NOT_FINITE, f"{what} is not finite{hint}", ("terms", *wrong[:1]) if wrong else ())
+        advice = "; ".join(measured.causes[:2]) or "try `--dtype float32`, or lower the weights"
+        path: Path = ("terms", *wrong[:1]) if wrong else ()
+        yield at(config, rules.NOT_FINITE, f"{what} is not finite{hint}: {advice}", path)
     if measured.graph_breaks:
-        text = f"the loss does not compile into one graph ({measured.graph_breaks} graph breaks), so it ran uncompiled"
-        yield _at(config, rules.GRAPH_BREAK, text, ("compile",))
+        count = "one graph break" if measured.graph_breaks == 1 else f"{measured.graph_breaks} graph breaks"
+        reasons = "; ".join(measured.break_reasons)
+        ran = "" if measured.compiled else ", and ran uncompiled"
+        text = f"the loss does not compile into one graph{ran} ({count}{f': {reasons}' if reasons else ''})"
+        yield at(
+            config, rules.GRAPH_BREAK, f"{text}; keep a term's `value` on tensors, without `.item()`", ("compile",)
+        )
     if measured.recompiles:
         text = f"the loss was compiled {measured.recompiles} more times for batches of one shape"
-        yield _at(config, rules.RECOMPILE, text, ("compile",))
+        advice = "make what changes from call to call a tensor, or set `compile.enabled: false`"
+        yield at(config, rules.RECOMPILE, f"{text}; {advice}", ("compile",))
     difference = measured.eager_difference
     if difference is not None and measured.finite and not difference <= TOLERANCE[dtype]:
         text = f"compiled and uncompiled differ by {difference:.1e}, relative; rounding explains {TOLERANCE[dtype]:.0e}"
-        yield _at(config, rules.DIFFERS, text, ("compile",))
+        yield at(config, rules.DIFFERS, f"{text}; until it is known why, set `compile.enabled: false`", ("compile",))
+    over = measured.peak_bytes - measured.planned_bytes
+    if over > max(OVER * measured.planned_bytes, SLACK):
+        share = 100 * over / max(measured.planned_bytes, 1)
+        text = (
+            f"the peak of {size(measured.peak_bytes)} is {share:.0f} % above the plan's {size(measured.planned_bytes)}"
+        )
+        if measured.engine == "logits":
+            advice = "look for a term that keeps tensors of the vocabulary's width, or try `--engine linear`"
+        else:
+            advice = "look for a term that keeps such tensors, or try `compile.chunk_tokens: 128`"
+        yield at(config, rules.COSTS, f"{text}; {advice}", ("compile",))
 
 
 def _terms(measured: Measured, config: Config, scenario: str) -> Iterator[Finding]:
@@ -51,27 +80,56 @@ def _terms(measured: Measured, config: Config, scenario: str) -> Iterator[Findin
         if name == MAIN or not _finite(term):
             continue
         if term.weight == 0:
-            yield _at(config, rules.IDLE, f"`{name}` does nothing: its weight is 0", path)
+            text = f"`{name}` does nothing: its weight is 0; {_usual(config, name)}, or leave the term out"
+            yield at(config, rules.IDLE, text, path)
         elif term.gradient_norm == 0:
-            hint = "" if scenario in _MEANT_LARGE else "; `repetitive`, `collapsed` or `skewed` may wake it"
-            yield _at(config, rules.IDLE, f"`{name}` does nothing in the scenario `{scenario}`{hint}", path)
+            where = "on the captured tensors" if scenario == "captured" else f"in the scenario `{scenario}`"
+            hint = f"; try `--scenario {_WAKES.get(name, 'repetitive')}`, which may wake it"
+            text = f"`{name}` does nothing {where}{'' if scenario in (*_MEANT_LARGE, 'captured') else hint}"
+            yield at(config, rules.IDLE, text, path)
         else:
             if term.cosine_to_main < AGAINST:
+                ratio = term.gradient_norm / max(terms[MAIN].gradient_norm, 1e-30)
+                advice = f"its push is {ratio:.2g} of the main loss's" + (
+                    f"; try `terms.{name}.weight: {term.weight * TENTH / ratio:.2g}`, a tenth" if ratio > TENTH else ""
+                )
                 text = f"`{name}` pulls against the main loss: the cosine of the gradients is {term.cosine_to_main:.2f}"
-                yield _at(config, rules.FIGHTS, text, path)
+                yield at(config, rules.FIGHTS, f"{text}, {advice}", path)
             if term.gradient_share > DOMINANT and scenario not in _MEANT_LARGE:
                 others = sizes - term.gradient_norm
                 advised = others > 0 and config.balancing == "fixed"
-                tenth = f"; at weight {term.weight * others / 9 / term.gradient_norm:.1g} it would have a tenth"
-                text = f"`{name}` makes up {100 * term.gradient_share:.0f} % of the gradient{tenth if advised else ''}"
-                yield _at(config, rules.DOMINATES, text, path)
+                tenth = term.weight * others * TENTH / (1 - TENTH) / term.gradient_norm
+                advice = f"; try `terms.{name}.weight: {tenth:.1g}`, at which it would have a tenth" if advised else ""
+                text = f"`{name}` makes up {100 * term.gradient_share:.0f} % of the gradient{advice}"
+                yield at(config, rules.DOMINATES, text, path)
+
+
+def _usual(config: Config, name: str) -> str:
+    """Return the weight that a term has by default, as something to try."""
+    term = next(term for term in config.enabled if term.name == name)
+    return f"try `terms.{name}.weight: {type(term).model_fields['weight'].default:g}`"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with a binary unit.
+
+    >>> size(1536)
+    '1.5 KiB'
+    """
+    unit = "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
 def _finite(term: TermFigures) -> bool:
     return all(math.isfinite(value) for value in (term.raw, term.weighted, term.gradient_norm))
 
 
-def _at(config: Config, rule: Rule, message: str, path: Path) -> Finding:
+def at(config: Config, rule: Rule, message: str, path: Path) -> Finding:
+    """Return the rule's finding at the place where the configuration sets ``path``."""
     source = config.source
     span = source.span(path, key=True) if source is not None else Span("<config>", 1, 1, 1, 1)
     return rule.finding(message, span, path)

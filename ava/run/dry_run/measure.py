@@ -8,8 +8,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,43 +16,27 @@ from torch import Tensor
 from ava.compile.compiler import EagerFallbackWarning
 from ava.config import Config
 from ava.errors import ArgumentValueError
-from ava.run.dry_run.decompose import decompose
-from ava.run.dry_run.fill import fill
-from ava.run.dry_run.instruments import Counters, clock, peak_bytes
+from ava.plan import Plan
+from ava.run.diagnose import diagnose
+from ava.run.dry_run.decompose import Inputs, decompose, leaves_of
+from ava.run.dry_run.instruments import Counters, break_reason, clock, peak_bytes
 from ava.run.dry_run.judge import judge
+from ava.run.dry_run.ready import DTYPES, Ready, Request, eager_twin, make_ready
 from ava.run.dry_run.report import Measured
-from ava.run.dry_run.scenarios import Scenario, draw
 from ava.run.loss import Loss
-from ava.terms.base import Schedule
 
 __all__ = ["DTYPES", "Request", "dry_run"]
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to run: ``step`` is the optimizer step whose weights count, None for after all schedules."""
-
-    scenario: Scenario = Scenario.RANDOM
-    batch: int = 4
-    length: int = 128
-    vocab_size: int | None = None
-    dtype: str = "float32"
-    device: str = "cpu"
-    compiled: bool = True
-    steps: int = 10
-    seed: int = 0
-    step: int | None = None
-
-
 def dry_run(config: Config, request: Request, tell: Tell = lambda _: None) -> Measured:
-    """Run ``config`` on synthetic tensors and measure it; ``tell`` is called with each stage.
+    """Run ``config`` on synthetic or captured tensors and measure it; ``tell`` is called with each stage.
 
     Raises:
         ArgumentValueError: there is no such device or not enough memory, or a term needs an argument that cannot be
             drawn.
+        CaptureError: captured tensors are not what the loss takes.
         CompileError: the configuration insists on compiling, and this machine cannot.
     """
     try:
@@ -67,31 +50,18 @@ def dry_run(config: Config, request: Request, tell: Tell = lambda _: None) -> Me
 
 def _dry_run(config: Config, request: Request, tell: Tell) -> Measured:
     device = _device(request.device)
-    filled = fill(config, vocab_size=request.vocab_size, compiled=request.compiled)
-    config, notes = filled.config, list(filled.notes)
-    torch.manual_seed(request.seed)
-    loss = Loss(config).to(device)
-    step = _last_step(loss) if request.step is None else request.step
-    notes += _weight_notes(loss, step)
-    loss.state.step.fill_(step)
-    tell("drawing tensors")
-    tensors = draw(
-        loss.plan,
-        request.scenario,
-        batch=request.batch,
-        length=request.length,
-        dtype=DTYPES[request.dtype],
-        device=device,
-        seed=request.seed,
-    )
-    eager = _eager(loss)
+    tell("drawing tensors" if request.captured is None else "placing tensors")
+    ready = make_ready(config, request, device)
+    config, loss, inputs, notes = ready.config, ready.loss, ready.inputs, list(ready.notes)
+    step = int(loss.state.step)
+    eager = eager_twin(loss)
     factor = 0.5 if config.balancing == "uncertainty" else 1.0  # exp(-s)/2 with s = 0, as it starts
     weights = {planned.name: factor * planned.term.weight_at(step) for planned in loss.plan.terms}
-    parts = decompose(_eager(loss, fixed=True), tensors, weights, lambda name: tell(f"gradient of {name}"))
+    parts = decompose(eager_twin(loss, fixed=True), inputs, weights, lambda name: tell(f"gradient of {name}"))
     if config.balancing == "uncertainty":
         notes.append("uncertainty balancing: weights are those of its start, half of what is configured")
 
-    breaks = 0
+    reasons: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EagerFallbackWarning)
         compiled = config.compile.enabled is not False and config.compile.backend != "eager"
@@ -99,11 +69,11 @@ def _dry_run(config: Config, request: Request, tell: Tell) -> Measured:
         counted = Counters()
         began = time.perf_counter()
         try:
-            total, gradients = _step(loss, tensors)
+            total, gradients = _step(loss, inputs)
         except torch._dynamo.exc.Unsupported as error:
-            breaks, compiled, loss = 1, False, copy.deepcopy(eager)
-            notes.append(f"graph break: {str(error).strip().splitlines()[0]}")
-            total, gradients = _step(loss, tensors)
+            reasons.append(break_reason(error))
+            compiled, loss = False, copy.deepcopy(eager)
+            total, gradients = _step(loss, inputs)
         first = time.perf_counter() - began
     for warning in caught:
         if issubclass(warning.category, EagerFallbackWarning):
@@ -115,39 +85,48 @@ def _dry_run(config: Config, request: Request, tell: Tell) -> Measured:
     difference = None
     if compiled:
         tell("comparing with uncompiled")
-        difference = _difference((total, gradients), _step(eager, tensors))
+        difference = _difference((total, gradients), _step(eager, inputs))
     del gradients
     graphs, forward, backward = counted.graphs(), [], []
     for index in range(request.steps):
         tell(f"step {index + 1} of {request.steps}")
-        times = _timed(loss, tensors, device)
+        times = _timed(loss, inputs, device)
         forward.append(times[0])
         backward.append(times[1])
     recompiles = counted.graphs() - graphs
     tell("measuring memory")
-    peak = peak_bytes(lambda: _step(loss, tensors), device)
+    peak = peak_bytes(lambda: _step(loss, inputs), device)
+    finite = finite and all(math.isfinite(term.raw) for term in parts.terms.values())
+    causes = () if finite else tuple(finding.message for finding in diagnose(eager, **inputs).findings)
     forward_ms, backward_ms = statistics.median(forward), statistics.median(backward)
-    rows = request.batch * request.length
-    logits = tensors["logits"]
     measured = Measured(
         preset=_name(config),
-        engine="logits",
+        engine=ready.engine,
         total=total.item(),
         parts=parts,
-        finite=finite and all(math.isfinite(term.raw) for term in parts.terms.values()),
-        graph_breaks=breaks + counted.breaks(),
+        finite=finite,
+        graph_breaks=len(reasons) + counted.breaks(),
         recompiles=recompiles,
         compile_seconds=max(first - (forward_ms + backward_ms) / 1000, 0.0) if compiled else 0.0,
         forward_ms=forward_ms,
         backward_ms=backward_ms,
         peak_bytes=peak,
-        planned_bytes=loss.plan.memory(rows, logits.shape[-1], logits.element_size()),
+        planned_bytes=_planned(ready, compiled),
         eager_difference=difference,
         compiled=compiled,
-        positions=rows,
+        positions=ready.logits[0],
         notes=tuple(notes),
+        break_reasons=(*reasons, *counted.reasons()),
+        causes=causes,
     )
-    return replace(measured, findings=judge(measured, config, request.scenario, request.dtype))
+    scenario = "captured" if request.captured is not None else request.scenario
+    return replace(measured, findings=judge(measured, config, scenario, request.dtype))
+
+
+def _planned(ready: Ready, compiled: bool) -> int:
+    """Return the plan's estimate for what was run: of the compiled graph, or of its separate operations."""
+    config = ready.config if compiled else Config.load(ready.config, overrides={"compile.enabled": False})
+    return Plan(config).memory(*ready.logits, ready.engine, hidden_size=ready.hidden_size)
 
 
 def _name(config: Config) -> str:
@@ -167,27 +146,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _eager(loss: Loss, *, fixed: bool = False) -> Loss:
-    """Return an uncompiled loss with the same parameters and state, with ``fixed`` without learned balancing."""
-    overrides: dict[str, Any] = {"compile.enabled": False, **({"balancing": "fixed"} if fixed else {})}
-    twin = Loss(Config.load(loss.config, overrides=overrides)).to(loss._schedules.device)
-    twin.load_state_dict(loss.state_dict(), strict=not fixed)
-    return twin
-
-
-def _last_step(loss: Loss) -> int:
-    schedules = [planned.term.weight for planned in loss.plan.terms if isinstance(planned.term.weight, Schedule)]
-    return max((schedule.delay + schedule.steps for schedule in schedules), default=0)
-
-
-def _weight_notes(loss: Loss, step: int) -> list[str]:
-    moving = [planned.name for planned in loss.plan.terms if isinstance(planned.term.weight, Schedule)]
-    return [f"weights as of step {step}: {', '.join(moving)} follow a schedule"] if moving else []
-
-
-def _step(loss: Loss, tensors: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-    leaves = [tensor for tensor in tensors.values() if tensor.requires_grad]
-    total = loss(**tensors)
+def _step(loss: Loss, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+    leaves = leaves_of(inputs)
+    total = loss(**inputs)
     found = torch.autograd.grad(total, leaves, allow_unused=True)
     return total.detach(), [grad for grad in found if grad is not None]
 
@@ -205,10 +166,10 @@ def _difference(one: tuple[Tensor, list[Tensor]], other: tuple[Tensor, list[Tens
     return value
 
 
-def _timed(loss: Loss, tensors: dict[str, Tensor], device: torch.device) -> tuple[float, float]:
-    leaves = [tensor for tensor in tensors.values() if tensor.requires_grad]
+def _timed(loss: Loss, inputs: Inputs, device: torch.device) -> tuple[float, float]:
+    leaves = leaves_of(inputs)
     clocks = [clock(device)]
-    total = loss(**tensors)
+    total = loss(**inputs)
     clocks.append(clock(device))
     torch.autograd.grad(total, leaves, allow_unused=True)
     clocks.append(clock(device))

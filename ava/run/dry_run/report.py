@@ -45,7 +45,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that a dry run found. Times are medians in milliseconds; None where nothing was compiled."""
+    """Everything that a dry run found. Times are medians in milliseconds; None where nothing was compiled.
+
+    ``break_reasons`` say why the graph broke, ``causes`` why the loss is not finite.
+    """
 
     preset: str
     engine: str
@@ -63,6 +66,8 @@ class Measured:
     compiled: bool
     positions: int
     notes: tuple[str, ...] = ()
+    break_reasons: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
     findings: Sequence[Finding] = field(default=())
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 from ava.config import Model
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
+from ava.plan.plan import Engine
 
 __all__ = ["Scenario", "draw"]
 
@@ -32,7 +33,7 @@ class Scenario(StrEnum):
 class _Draw:
     """One batch in the making; everything is drawn on the CPU in float32, so that a seed means one batch."""
 
-    def __init__(self, plan: Plan, scenario: Scenario, batch: int, length: int, seed: int) -> None:
+    def __init__(self, plan: Plan, scenario: Scenario, batch: int, length: int, seed: int, engine: Engine) -> None:
         self.plan, self.model, self.scenario = plan, plan.config.model, scenario
         self.shape = (batch, length)
         self.generator = torch.Generator().manual_seed(seed)
@@ -40,12 +41,38 @@ class _Draw:
         self.width = self.model.padded_vocab_size or self.size
         self.words = _ordinary(self.model, self.size)
         self.peak = math.log(self.size) + 0.5  # the logsumexp of standard normal logits
+        self.head: Tensor | None = None
+        if engine == "linear":
+            hidden = self.model.hidden_size or 1
+            self.head = self.normal(self.width, hidden) / hidden**0.5
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         return torch.randint(low, max(high, low + 1), shape, generator=self.generator)
+
+    def rows(self, peaks: int = 0) -> dict[str, Tensor]:
+        """Return standard normal logits, or hidden states and a head that make such.
+
+        Hidden states that point to a word also point a little to all others: with ``peaks`` to come, they start
+        smaller, so that the logits of the rest keep their spread.
+        """
+        if self.head is None:
+            return {"logits": self.normal(*self.shape, self.width)}
+        hidden = self.head.shape[1]
+        spread = max(1 - peaks * self.peak**2 / hidden, 0.1) ** 0.5
+        return {"hidden_states": spread * self.normal(*self.shape, hidden), "lm_head": self.head}
+
+    def set(self, drawn: dict[str, Tensor], columns: Tensor, value: Tensor | float) -> None:
+        """Give one column a position, ``[B, T]``, the logit ``value``."""
+        wanted = torch.as_tensor(value).expand(self.shape)[..., None]
+        if self.head is None:
+            drawn["logits"].scatter_(2, columns[..., None], wanted)
+            return
+        towards = self.head[columns]
+        lacking = wanted - (drawn["hidden_states"] * towards).sum(2, keepdim=True)
+        drawn["hidden_states"] += lacking * towards / towards.square().sum(2, keepdim=True).clamp(min=1e-6)
 
     def tokens(self, words: Tensor) -> Tensor:
         return words[self.integers(0, len(words), *self.shape)]
@@ -68,8 +95,11 @@ def draw(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    engine: Engine = "logits",
 ) -> dict[str, Tensor]:
     """Return the arguments of a call of the loss: logits, targets, and whatever its terms need.
+
+    For the engine ``linear``, hidden states and the head's weight stand in for the logits.
 
     ``random`` has normal logits and uniform targets. ``trained`` predicts most targets. In ``repetitive`` the model
     read a phrase over and over, and its logits go on with it, while the targets do not; ``collapsed`` predicts one
@@ -82,9 +112,11 @@ def draw(
     Raises:
         ArgumentValueError: a term needs an argument that cannot be drawn.
     """
-    making = _Draw(plan, scenario, batch, length, seed)
+    making = _Draw(plan, scenario, batch, length, seed, engine)
     drawn = _LAYOUTS.get(scenario, _random)(making)
     for name in _inputs(plan):
+        if name in drawn:
+            continue
         if name not in _INPUTS:
             needed = ", ".join(planned.name for planned in plan.terms if name in planned.needs.inputs)
             raise ArgumentValueError(f"a dry run cannot draw the argument `{name}` that {needed or 'a term'} needs")
@@ -116,13 +148,13 @@ def _ordinary(model: Model, size: int) -> Tensor:
 
 
 def _random(making: _Draw) -> dict[str, Tensor]:
-    return {"logits": making.normal(*making.shape, making.width), "targets": making.tokens(making.words)}
+    return {**making.rows(), "targets": making.tokens(making.words)}
 
 
 def _trained(making: _Draw) -> dict[str, Tensor]:
-    drawn = _random(making)
+    drawn = {**making.rows(1), "targets": making.tokens(making.words)}
     sure = making.peak + 0.5 + 1.5 * making.normal(*making.shape)
-    drawn["logits"].scatter_(2, making.predicted(drawn["targets"])[..., None], sure[..., None])
+    making.set(drawn, making.predicted(drawn["targets"]), sure)
     return drawn
 
 
@@ -139,17 +171,17 @@ def _repetitive(making: _Draw) -> dict[str, Tensor]:
     place = torch.arange(making.shape[1]) % period
     context, following = phrases[:, place], phrases[:, (place + 1) % period]
     targets = making.tokens(others if len(others) else making.words)
-    logits = making.normal(*making.shape, making.width)
-    for column in (context, following):
-        logits.scatter_(2, column[..., None], making.peak + 1.5)
-    return {"logits": logits, "targets": targets, "input_ids": context}
+    drawn = making.rows(2)
+    for columns in (context, following):
+        making.set(drawn, columns, making.peak + 1.5)
+    return {**drawn, "targets": targets, "input_ids": context}
 
 
 def _collapsed(making: _Draw) -> dict[str, Tensor]:
-    drawn = _random(making)
+    drawn = {**making.rows(1), "targets": making.tokens(making.words)}
     eos = making.model.eos_token_id
     token = int(making.words[0]) if eos is None else eos
-    drawn["logits"][..., token] = making.peak + 6.0
+    making.set(drawn, torch.full(making.shape, token), making.peak + 6.0)
     return drawn
 
 
