@@ -16,6 +16,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from ava.compile.batch import Batch, Measurements, Mode
 from ava.compile.graph import Graph, build_graph
+from ava.compile.reduce import ranks_of
 from ava.errors import CompileError
 from ava.plan import Plan
 
@@ -132,7 +133,7 @@ def run_graph(
     measured = isinstance(batch.rows, Measurements)
     rows = [*batch.rows.sums.values(), batch.rows.confidence] if isinstance(batch.rows, Measurements) else [batch.rows]
     differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (*rows, *extras.values()))
-    variant = (measured, rows[-1].dtype, differentiable, batch.num_items is None, *sorted(extras))
+    variant = (measured, rows[-1].dtype, differentiable, batch.num_items is None, ranks_of(plan), *sorted(extras))
     graph = compiled_graph(plan, mode, rows[-1].device, variant)
     for tensor in (rows[-1], *batch.prepared, *(extras[name] for name in _ROWS if name in extras)):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)

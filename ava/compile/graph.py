@@ -10,8 +10,9 @@ from torch import Tensor
 from ava.compile.batch import Batch, Measurements, Mode, active_needs, closing_of, name_prepared, wanted_by
 from ava.compile.heads import head_logits, own_head_states
 from ava.compile.measure import Asked, compute_dtype
-from ava.compile.reduce import across_ranks, denominator
+from ava.compile.reduce import denominator, over_ranks
 from ava.compile.rowsums import MAIN, TARGETS_ONLY, future_sum, metric_sums, row_statistics, row_sums
+from ava.compile.shard import HeldByAll, Shard
 from ava.compile.state import close, observe
 from ava.compile.weights import weights_at
 from ava.plan import Plan
@@ -43,9 +44,11 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
         dtype = found.confidence.dtype
         count = valid.sum()
         main_sum = found.sums[MAIN].to(dtype)
-        items = denominator(count, batch.num_items, plan).to(dtype)
+        chosen = extras.get("expert_counts")
+        seen = over_ranks(main_sum, count, chosen, plan)  # the call's only collective
+        items = denominator(seen, batch.num_items).to(dtype)
         main = main_sum / items
-        load, usage = expert_load(extras, state)
+        load, usage = expert_load(seen.expert_counts, state)
 
         raw: dict[str, Tensor] = {}
         for _, name, term in terms:
@@ -74,9 +77,7 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
 
         after: dict[str, Tensor] = {}
         if mode.training:
-            seen = across_ranks(torch.stack([main_sum.detach().double(), count.double()]), plan)
-            chosen = extras.get("expert_counts")
-            after = observe(state, seen, None if chosen is None else across_ranks(chosen, plan))
+            after = observe(state, torch.stack([seen.main_sum, seen.count]), seen.expert_counts)
             if mode.closes_every:
                 after = close(after, after["micro_step"] >= mode.closes_every, closing, batch.limits)
             after = {name: value.detach() for name, value in after.items() if value is not state[name]}
@@ -85,7 +86,8 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
         details = {MAIN: main, **weighted, **{f"raw/{name}": value for name, value in raw.items()}}
         details.update(row_metrics(found.metrics, count, dtype))
         details["metrics/temperature"] = temperature.to(dtype, copy=True)  # not the buffer itself
-        if load is not None:
+        if chosen is not None:  # of this call alone, as all metrics
+            load = shares(chosen)
             spread = load.std(1) / load.mean(1) if load.shape[1] > 1 else torch.zeros_like(load[:, 0])
             details["metrics/expert_load_cv"] = spread.nan_to_num(0.0).mean().to(dtype)
             details["metrics/expert_load_max"] = load.max().to(dtype)
@@ -117,11 +119,11 @@ def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch, main: Measu
     if "mtp_logits" in extras:
         logits = extras["mtp_logits"]
     elif "mtp_hidden" in extras:
-        logits = head_logits(extras["mtp_hidden"], extras["lm_head"], bias, scale, softcap)
+        logits = head_logits(_held(extras["mtp_hidden"], shard), extras["lm_head"], bias, scale, softcap)
     else:
         states = own_head_states(extras["hidden"], batch.heads, term.num_future_tokens)
         if term.heads == "tied":
-            logits = head_logits(states, extras["lm_head"], bias, scale, softcap)
+            logits = head_logits(_held(states, shard), extras["lm_head"], bias, scale, softcap)
         else:
             logits = states @ batch.heads["projection"].to(states.dtype).transpose(-1, -2)
             shard = None  # the loss's own heads are whole on every rank
@@ -133,12 +135,23 @@ def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch, main: Measu
     return future_sum(term, heads, main.confidence, counts)
 
 
-def expert_load(extras: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+def _held(states: Tensor, shard: Shard | None) -> Tensor:
+    if shard is None:
+        return states
+    held: Tensor = HeldByAll.apply(states, shard)  # type: ignore[no-untyped-call]
+    return held
+
+
+def shares(counts: Tensor) -> Tensor:
+    """Return each expert's share of the assignments of its layer, ``[L, E]`` float64."""
+    return counts / counts.sum(1, keepdim=True).clamp(min=1)
+
+
+def expert_load(counts: Tensor | None, state: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
     """Return each expert's share of the assignments, and its running average, ``[L, E]`` float64."""
-    counts = extras.get("expert_counts")
     if counts is None:
         return None, None
-    load = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    load = shares(counts)
     return load, torch.where(state["expert_steps"] > 0, state["expert_usage"], load)
 
 

@@ -99,7 +99,7 @@ def measure_linear(plan: Plan, mode: Mode, given: LinearInput) -> Measurements:
     coefficients = _coefficients(plan, mode, given)
     names = sum_names(plan, mode.skipped)
     columns = mode.vocab_size if mode.shard is None else mode.shard.width
-    kept, future_kept = _kept(given, term, future)
+    kept, future_kept = _kept(given, term, future, mode.shard is not None)
     inverse_temperature = (1 / given.state["temperature"]).to(wide)
     passes = [
         Pass(
@@ -167,14 +167,15 @@ def _coefficients(plan: Plan, mode: Mode, given: LinearInput) -> dict[str, Tenso
 
 
 def _kept(
-    given: LinearInput, term: MtpLoss | None, future: Sequence[Head]
+    given: LinearInput, term: MtpLoss | None, future: Sequence[Head], sharded: bool
 ) -> tuple[Tensor | None, list[Tensor | None]]:
     """Return the rows that are worth visiting, of the main head and of each future-token head.
 
-    Only where looking costs nothing: elsewhere the host would have to wait for the device.
+    Only where looking costs nothing: elsewhere the host would have to wait for the device. Ranks that share a
+    vocabulary visit all rows, so that the number of their reductions follows from shapes.
     """
     valid = given.prepared[0]
-    if valid.device.type != "cpu":
+    if valid.device.type != "cpu" or sharded:
         return None, [None] * len(future)
     counts = given.extras["mtp_valid"].view(-1, valid.shape[0]) if "mtp_valid" in given.extras else None
     wanted = valid

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ava.plan import Plan
 
-__all__ = ["across_ranks", "denominator", "masked_sum"]
+__all__ = ["Totals", "across_ranks", "denominator", "masked_sum", "over_ranks", "ranks_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a call saw, over all ranks of a data-parallel run, without a gradient.
+
+    Attributes:
+        main_sum: sum of the main loss over its valid positions, 0-d float64.
+        count: number of these positions, 0-d float64.
+        expert_counts: assignments of each expert, ``[L, E]`` float64, or None.
+        ranks: over how many ranks they are summed.
+    """
+
+    main_sum: Tensor
+    count: Tensor
+    expert_counts: Tensor | None
+    ranks: int
 
 
 def masked_sum(values: Tensor, valid: Tensor) -> Tensor:
@@ -15,19 +34,36 @@ def masked_sum(values: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, values, 0.0).sum()
 
 
-def denominator(count: Tensor, num_items: Tensor | None, plan: Plan) -> Tensor:
-    """Return ``n``: ``num_items``, else the valid positions of the call, 1 where there are none.
+def over_ranks(main_sum: Tensor, count: Tensor, expert_counts: Tensor | None, plan: Plan) -> Totals:
+    """Return what all ranks saw together, by one all-reduce of ``2 + L * E`` numbers.
 
-    With ``reduction.across: data_parallel`` it is the mean number of valid positions of a rank, because data-parallel
-    wrappers average gradients: local sums over that mean average to the global token mean.
+    Every rank has to call it, or none: it waits for the others.
     """
-    items = across_ranks(count.double(), plan) / _ranks(plan) if num_items is None else num_items
+    ranks = ranks_of(plan)
+    main_sum, count = main_sum.detach().double(), count.double()
+    if ranks == 1:
+        return Totals(main_sum, count, expert_counts, 1)
+    parts = [main_sum.reshape(1), count.reshape(1)]
+    if expert_counts is not None:
+        parts.append(expert_counts.double().flatten())
+    summed = across_ranks(torch.cat(parts), plan)
+    experts = None if expert_counts is None else summed[2:].view(expert_counts.shape)
+    return Totals(summed[0], summed[1], experts, ranks)
+
+
+def denominator(seen: Totals, num_items: Tensor | None) -> Tensor:
+    """Return ``n``: ``num_items``, else the mean number of valid positions of a rank, 1 where there are none.
+
+    The mean over the ranks, because data-parallel wrappers average gradients: local sums over that mean average to
+    the global token mean.
+    """
+    items = seen.count / seen.ranks if num_items is None else num_items
     return torch.where(items > 0, items, 1)
 
 
 def across_ranks(values: Tensor, plan: Plan) -> Tensor:
     """Return the sum of ``values`` over the ranks, or ``values`` themselves in a run that is not data parallel."""
-    if _ranks(plan) == 1:
+    if ranks_of(plan) == 1:
         return values
     from torch.distributed._functional_collectives import all_reduce
 
@@ -37,7 +73,8 @@ def across_ranks(values: Tensor, plan: Plan) -> Tensor:
     return total
 
 
-def _ranks(plan: Plan) -> int:
+def ranks_of(plan: Plan) -> int:
+    """Return the ranks of a data-parallel run, 1 in any other."""
     if plan.config.reduction.across == "none" or not torch.distributed.is_available():
         return 1
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Shard", "shard_of"]
+__all__ = ["HeldByAll", "Shard", "shard_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,22 @@ def shard_of(group: str, rank: int, ranks: int, columns: int, vocab_size: int) -
     start = min(rank * each, columns)
     stop = min(start + each, columns, vocab_size)
     return Shard(group, rank, ranks, start, max(0, stop - start))
+
+
+class HeldByAll(torch.autograd.Function):
+    """A tensor that every rank holds whole, on its way into a product with this rank's shard of a head.
+
+    Each rank finds the share of its own columns in the tensor's gradient; backward adds them up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, shard: Shard) -> Tensor:
+        """Return the value."""
+        ctx.shard = shard
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the sum of the ranks' gradients."""
+        shard: Shard = ctx.shard
+        return shard.reduce_gradient(gradients[0]), None

@@ -70,10 +70,11 @@ class RowStatistics(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the logits, in their dtype."""
-        logits, inverse_temperature, valid, top, max_log_prob, log_rest_share, certain, entropy = ctx.saved_tensors[:8]
-        teacher, log_student, top_teacher, log_teacher = ctx.saved_tensors[8:12]
-        columns = ctx.saved_tensors[12 : 12 + ctx.picks]
-        placed = list(ctx.saved_tensors[12 + ctx.picks :])
+        saved = ctx.saved_tensors  # once: activation checkpointing unpacks a tensor a single time
+        logits, inverse_temperature, valid, top, max_log_prob, log_rest_share, certain, entropy = saved[:8]
+        teacher, log_student, top_teacher, log_teacher = saved[8:12]
+        columns = saved[12 : 12 + ctx.picks]
+        placed = list(saved[12 + ctx.picks :])
         measured = Measured(
             {}, [], top, max_log_prob, log_rest_share, certain, entropy, log_student, top_teacher, log_teacher, placed
         )

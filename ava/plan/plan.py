@@ -121,6 +121,33 @@ class Plan:
         """
         return peak_memory(self, rows, vocab_size, itemsize, engine, hidden_size)
 
+    def collectives(
+        self, rows: int = 1, *, chunk: int | None = None, heads: Literal["logits", "lm_head"] | None = None
+    ) -> int:
+        """Return the reductions over the ranks of a vocabulary that is split, in forward and backward of one call.
+
+        All statistics of a pass together take one maximum and one sum. Where the head is split, every chunk is a
+        pass, and the gradient of the hidden states is one sum more.
+
+        >>> Plan(Config.load("standard", vocab_size=50257)).collectives()
+        2
+
+        Args:
+            rows: positions of a call, ``B * T``.
+            chunk: rows of a chunk, where ``lm_head`` is split; None where ``logits`` are.
+            heads: where the logits of future-token heads come from: split logits, or the split ``lm_head``. None
+                without such heads, and for those of the loss with a projection of their own, which every rank has.
+        """
+        passes = 1 if chunk is None else -(-rows // chunk)
+        sums = 0 if chunk is None else 1
+        if heads == "logits":
+            return 2 * passes + sums + 2
+        if heads is None:
+            return 2 * passes + sums
+        ahead = self.config.terms.mtp_loss
+        number = ahead.num_future_tokens if ahead is not None and chunk is not None else 1
+        return 2 * passes * (1 + number) + sums + 1
+
     def __str__(self) -> str:
         from ava.plan.text import plan_text
 

@@ -11,7 +11,7 @@ from ava.plan.explain import Explanation, FieldInfo, explain
 from ava.plan.explain_term import MAIN, TermInfo, explain_class
 from ava.terms.base import Term
 
-__all__ = ["find_field", "find_term_info", "term_class", "term_page"]
+__all__ = ["default_fields", "find_field", "find_term_info", "term_class", "term_page"]
 
 _MAIN = (MAIN, "primary")
 
@@ -28,6 +28,21 @@ def term_page(cls: type[Term] | None) -> tuple[TermInfo, tuple[FieldInfo, ...], 
         return told.terms[0], find_field(told, MAIN), told.vocab_size
     told = explain(Config.load({"version": 1, "terms": {cls.name: {}}}))
     return explain_class(cls, told.vocab_size), find_field(told, cls.name), told.vocab_size
+
+
+def default_fields(text: str) -> tuple[FieldInfo, ...]:
+    """Return the fields that ``text`` (``ngram_penalty.window``) refers to, at their defaults; none where it does not.
+
+    Raises :class:`~ava.errors.ArgumentValueError` for a field that the term does not have.
+    """
+    name, dot, _ = text.removeprefix("terms.").partition(".")
+    if not dot:
+        return ()
+    cls = None if name in _MAIN else find_term(name)
+    if cls is None and name not in _MAIN:
+        return ()
+    told = explain(Config() if cls is None else Config.load({"version": 1, "terms": {cls.name: {}}}))
+    return find_field(told, text)
 
 
 def find_term_info(told: Explanation, text: str) -> TermInfo | None:
@@ -80,6 +95,9 @@ def _unknown(told: Explanation, steps: tuple[str, ...], text: str) -> str:
         return f"`{inner[1]}` is not a field of `{inner[0]}`{did_you_mean(inner[1], fields)}"
     known = [".".join(map(str, field.path)) for field in told.fields]
     known += [path.removeprefix("terms.") for path in known] + [str(field.path[-1]) for field in told.fields]
+    section = next((path for path in known if path.startswith(f"primary.{text}.")), None)
+    if section is not None:
+        return f"`{text}` is neither a term nor a field; did you mean `primary.{text}`?"
     return f"`{text}` is neither a term nor a field{did_you_mean(text, [*known, *ROSTER, MAIN])}"
 
 

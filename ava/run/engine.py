@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ava.compile.shard import Shard
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
 from ava.run.inputs import check_device, check_float, check_logits, check_tensor, describe
@@ -66,21 +68,24 @@ class HeadInput:
         return self.hidden.device
 
 
-def engine_input(
-    plan: Plan, logits: Any, hidden_states: Any, lm_head: Any, lm_head_bias: Any, mtp_hidden_states: Any
-) -> LogitsInput | HeadInput:
+def engine_input(plan: Plan, given: Mapping[str, Any], shard: Shard | None = None) -> LogitsInput | HeadInput:
     """Return what a call computes its rows from.
+
+    With a ``shard``, the logits or the head are this rank's part of the vocabulary, whose width was checked.
 
     Raises:
         ArgumentValueError: both or neither of ``logits`` and ``hidden_states`` with ``lm_head``, or a wrong shape.
     """
     model = plan.config.model
+    logits, hidden_states, lm_head = given.get("logits"), given.get("hidden_states"), given.get("lm_head")
+    lm_head_bias = given.get("lm_head_bias")
+    sizes = (model.vocab_size, model.padded_vocab_size) if shard is None else (None, None)
     if logits is not None:
-        if hidden_states is not None and lm_head is not None and not _head_is_used(plan, mtp_hidden_states):
+        if hidden_states is not None and lm_head is not None and not _head_is_used(plan, given):
             raise ArgumentValueError(
                 "`logits` and `lm_head` should not both be given: pass `logits`, or `hidden_states` with `lm_head`."
             )
-        return LogitsInput(check_logits(logits, model.vocab_size, model.padded_vocab_size))
+        return LogitsInput(check_logits(logits, *sizes))
     if hidden_states is None and lm_head is None:
         raise ArgumentValueError(
             "`logits` should be a tensor [B, T, V] or [N, V], but is None; or pass `hidden_states` with `lm_head`."
@@ -95,7 +100,7 @@ def engine_input(
     check_device("lm_head", weight, hidden.device, "hidden_states")
     if weight.ndim != 2 or weight.shape[1] != hidden.shape[-1]:
         raise ArgumentValueError(f"`lm_head` should be {expected}, but is {describe(weight)}.")
-    _check_rows(weight, model.vocab_size, model.padded_vocab_size)
+    _check_rows(weight, *sizes)
     bias = None
     if lm_head_bias is not None:
         expected = f"the head's bias [V] = [{weight.shape[0]}]"
@@ -117,7 +122,7 @@ def _check_rows(weight: Tensor, vocab_size: int | None, padded: int | None) -> N
         raise ArgumentValueError(f"`lm_head` should have {width} rows (`{field}`), but is {describe(weight)}.{hint}")
 
 
-def _head_is_used(plan: Plan, mtp_hidden_states: Any) -> bool:
+def _head_is_used(plan: Plan, given: Mapping[str, Any]) -> bool:
     """Return whether a term reads ``lm_head`` beside the logits: future-token heads that share it."""
     term = next((p.term for p in plan.terms if isinstance(p.term, MtpLoss)), None)
-    return term is not None and (mtp_hidden_states is not None or term.heads == "tied")
+    return term is not None and (given.get("mtp_hidden_states") is not None or term.heads == "tied")

@@ -130,7 +130,7 @@ class Examined:
         """Return whether the call reads this argument."""
         if name in ("logits", "targets"):
             return True
-        heads = self.loss._mtp
+        heads = self.loss.config.terms.mtp_loss
         if name.startswith("lm_head") and (self.linear or (heads is not None and heads.heads == "tied")):
             return True
         if name == "hidden_states" and self.linear:
@@ -173,7 +173,7 @@ class Examined:
             for k in range(1, min(tensor.shape[0], self.shape[1] - 1) + 1):
                 counts[k - 1, :, :-k] = self.valid[:, k:]
             return counts, (1, 2)
-        everywhere = name == "hidden_states" and self.loss._mtp is not None
+        everywhere = name == "hidden_states" and self.loss.config.terms.mtp_loss is not None
         return torch.ones_like(self.valid) if everywhere else self.valid, (0, 1)
 
     def logits_at(self, row: int, position: int) -> Tensor:

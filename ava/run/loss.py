@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from ava.compile.batch import Batch, Measurements, Mode, active_needs, closing_of, prepared_wants
+from ava.compile.batch import Batch, Measurements, closing_of
 from ava.compile.compiler import run_graph
 from ava.compile.graph import build_graph
 from ava.compile.linear import LinearInput, measure_linear
-from ava.compile.prepare import prepare
 from ava.compile.state import State, close, keep_dtype
 from ava.compile.weights import schedule_table, weights_at
 from ava.config import Config
 from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
 from ava.plan import Plan
 from ava.run.build import check_model, own_heads
-from ava.run.collect import INPUTS, Call, collect, skipped_terms
-from ava.run.engine import HeadInput, LogitsInput, engine_input
-from ava.run.inputs import as_items, check_mask, check_target_range, check_tokens
+from ava.run.call import CheckedCall, check_call
+from ava.run.collect import INPUTS
+from ava.run.engine import LogitsInput
 from ava.run.output import LossOutput
-from ava.terms.mtp_loss import MtpLoss
+from ava.run.recall import Recall
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from ava.run.capture import Capture
     from ava.run.diagnose import Diagnosis
 
@@ -41,6 +43,7 @@ FORWARD_ARGUMENTS = (
     "segment_ids",
     *INPUTS,
     "num_items",
+    "process_group",
     "return_detailed",
 )
 
@@ -86,8 +89,9 @@ class Loss(nn.Module):
         self.heads = own_heads(self.plan)
         count = len(self.plan.terms)
         self.log_variances = nn.Parameter(torch.zeros(count)) if config.balancing == "uncertainty" and count else None
-        self._attached: weakref.ref[torch.optim.Optimizer] | None = None
+        self._attached: tuple[weakref.ref[torch.optim.Optimizer], RemovableHandle] | None = None
         self._told: set[str] = set()
+        self._recall = Recall()
 
     @classmethod
     def load(
@@ -146,6 +150,7 @@ class Loss(nn.Module):
         expert_outputs: Tensor | Sequence[Tensor] | None = None,
         teacher_logits: Tensor | None = None,
         num_items: Tensor | float | None = None,
+        process_group: ProcessGroup | None = None,
         return_detailed: bool = False,
         **unknown: Any,
     ) -> Tensor | LossOutput:
@@ -170,6 +175,8 @@ class Loss(nn.Module):
             teacher_logits: ``[B, T, V]``, detached here.
             num_items: what sums are divided by, in place of the call's valid positions: their number in a whole
                 accumulation window.
+            process_group: the ranks over which ``logits`` or ``lm_head`` are split on the vocabulary, where they are
+                plain local shards as ``torch.chunk`` makes them; a ``DTensor`` tells that itself.
             return_detailed: answer every term and metric instead of the total alone.
 
         Returns:
@@ -184,21 +191,12 @@ class Loss(nn.Module):
         if unknown:
             name = next(iter(unknown))
             raise ArgumentTypeError(f"`{name}` is not an argument of Loss{did_you_mean(name, FORWARD_ARGUMENTS)}")
-        model = self.config.model
-        rows = engine_input(self.plan, logits, hidden_states, lm_head, lm_head_bias, mtp_hidden_states)
-        if targets is None:
-            raise ArgumentValueError("`targets` should be an integer tensor [B, T], but is None.")
-        vocab_size = model.vocab_size or rows.width
-        shape, device = rows.shape, rows.device
-        targets = check_tokens("targets", targets, shape, device, rows.name)
-        if attention_mask is not None:
-            attention_mask = check_mask("attention_mask", attention_mask, shape, device, rows.name)
-        if input_ids is not None:
-            input_ids = check_tokens("input_ids", input_ids, shape, device, rows.name)
-        if segment_ids is not None:
-            segment_ids = check_tokens("segment_ids", segment_ids, shape, device, rows.name)
-
         given = {
+            "logits": logits,
+            "targets": targets,
+            "attention_mask": attention_mask,
+            "input_ids": input_ids,
+            "segment_ids": segment_ids,
             "hidden_states": hidden_states,
             "lm_head": lm_head,
             "lm_head_bias": lm_head_bias,
@@ -208,80 +206,48 @@ class Loss(nn.Module):
             "expert_indices": expert_indices,
             "expert_outputs": expert_outputs,
             "teacher_logits": teacher_logits,
+            "num_items": num_items,
         }
-        skipped = skipped_terms(self.plan, given, self._told)
-        wants, candidates = prepared_wants(active_needs(self.plan, skipped))
-        segmented = self._mtp is not None and "mtp_loss" not in skipped
-        prepared = prepare(
-            targets,
-            attention_mask,
-            input_ids,
-            segment_ids,
-            vocab_size,
-            self.config.targets.shift,
-            model.ignore_index,
-            model.eos_token_id,
-            model.pad_token_id,
-            " ".join([*wants, "segment"] if segmented else wants),
-            [number for pick in candidates for number in (pick.size, pick.window)],
+        call = check_call(self, given, process_group, return_detailed)
+        state, observed = self._recall.state_of(self.state, call.given["targets"], self.training)
+        batch = Batch(
+            self._measure(call, state),
+            call.prepared,
+            call.num_items,
+            self._schedules,
+            self._limits,
+            call.extras,
+            call.heads,
         )
-        segment = prepared.pop(2 + len(wants)) if segmented else None
-        if self.config.compile.checks == "full":
-            valid = prepared[0].view(shape)
-            aligned = targets.roll(-1, 1) if self.config.targets.shift else targets
-            check_target_range(aligned, valid, vocab_size)
-        call = Call(shape, rows.width, vocab_size, device, attention_mask, prepared, segment)
-        extras = collect(self.plan, skipped, given, call)
-        if self.log_variances is not None:
-            extras["log_variances"] = self.log_variances
-        if "gate_logits" in extras:
-            gates = extras["gate_logits"]
-            self.state.hold_experts(gates.shape[0], gates.shape[2])
-        mode = Mode(vocab_size, return_detailed, self.training, self._closes_every, skipped)
-        heads = {} if self.heads is None or "hidden" not in extras else dict(self.heads.named_parameters())
-        state = self.state.tensors()
-        measured = self._measure(rows, prepared, extras, heads, mode, state)
-        items = as_items(num_items, device)
-        batch = Batch(measured, prepared, items, self._schedules, self._limits, extras, heads)
-        answer = self._run(batch, mode, state)
+        if torch.compiler.is_compiling():  # the caller compiles the whole step: be part of that graph
+            answer, after = build_graph(self.plan, call.mode)(batch, state)
+        else:
+            answer, after = run_graph(self.plan, call.mode, batch, state)
+        if observed:
+            self.state.write(after)
         if self.config.compile.checks == "full":
             from ava.run.diagnose import require_finite
 
-            rest = {"input_ids": input_ids, "segment_ids": segment_ids, "num_items": num_items, **given}
-            require_finite(
-                self, answer["total_loss"], logits=logits, targets=targets, attention_mask=attention_mask, **rest
-            )
+            require_finite(self, answer["total_loss"], **call.given)
         return LossOutput(answer) if return_detailed else answer["total_loss"]
 
-    def _measure(
-        self,
-        rows: LogitsInput | HeadInput,
-        prepared: list[Tensor],
-        extras: dict[str, Tensor],
-        heads: Mapping[str, Tensor],
-        mode: Mode,
-        state: dict[str, Tensor],
-    ) -> Tensor | Measurements:
+    def _measure(self, call: CheckedCall, state: dict[str, Tensor]) -> Tensor | Measurements:
         """Return logits ``[N, W]``, or what the linear engine found of those that it never holds."""
+        rows = call.rows
         if isinstance(rows, LogitsInput):
             return rows.logits.flatten(0, 1)
-        hidden = rows.hidden.flatten(0, 1)
-        given = LinearInput(hidden, rows.weight, rows.bias, prepared, extras, heads, self._schedules, state)
-        found: Measurements = measure_linear(self.plan, mode, given)
+        given = LinearInput(
+            rows.hidden.flatten(0, 1),
+            rows.weight,
+            rows.bias,
+            call.prepared,
+            call.extras,
+            call.heads,
+            self._schedules,
+            state,
+        )
+        found: Measurements = measure_linear(self.plan, call.mode, given)
         return found
-
-    def _run(self, batch: Batch, mode: Mode, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        if torch.compiler.is_compiling():  # the caller compiles the whole step: be part of that graph
-            answer, after = build_graph(self.plan, mode)(batch, state)
-            self.state.write(after)
-            return answer
-        answer, after = run_graph(self.plan, mode, batch, state)
-        self.state.write(after)
-        return answer
-
-    @property
-    def _mtp(self) -> MtpLoss | None:
-        return next((p.term for p in self.plan.terms if isinstance(p.term, MtpLoss)), None)
 
     @property
     def expert_bias(self) -> Tensor:
@@ -298,15 +264,21 @@ class Loss(nn.Module):
         return self.state.expert_bias
 
     @property
-    def _closes_every(self) -> int:
-        attached = self._attached is not None and self._attached() is not None
+    def closes_every(self) -> int:
+        """Training-mode calls per optimizer step; 0 where an attached optimizer closes it."""
+        attached = self._attached is not None and self._attached[0]() is not None
         return 0 if attached else self.config.reduction.gradient_accumulation_steps
 
     def attach(self, optimizer: torch.optim.Optimizer) -> Loss:
         """Let the optimizer's own ``step`` close the loss's step (schedules, adaptive temperature); return the loss.
 
-        Without it, a step closes after every ``reduction.gradient_accumulation_steps`` training-mode calls.
+        Without it, a step closes after every ``reduction.gradient_accumulation_steps`` training-mode calls. A loss is
+        attached to one optimizer: to another one, it leaves the first. Wrappers such as accelerate's are seen through.
         """
+        while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+            optimizer = inner
+        if self._attached is not None:
+            self._attached[1].remove()
         this = weakref.ref(self)
 
         def stepped(*_: Any) -> None:
@@ -314,8 +286,7 @@ class Loss(nn.Module):
             if loss is not None:
                 loss.close_step()
 
-        optimizer.register_step_post_hook(stepped)
-        self._attached = weakref.ref(optimizer)
+        self._attached = weakref.ref(optimizer), optimizer.register_step_post_hook(stepped)
         return self
 
     @torch.no_grad()
@@ -363,7 +334,7 @@ class Loss(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the optimizer out: a copy, or what was pickled, is attached to none."""
-        return {**self.__dict__, "_attached": None}
+        return {**self.__dict__, "_attached": None, "_recall": Recall()}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Loss:
         tables = {name: getattr(self, name) for name in ("_schedules", "_limits")}

@@ -52,7 +52,10 @@ class ContrastiveLoss(OwnMeanTerm):
         hidden = torch.where(kept[:, None], items.hidden, 0.0)
         norm = hidden.square().sum(1, keepdim=True)
         features = hidden * norm.clamp(min=1e-24).rsqrt()
-        similarity = features @ features.T / self.temperature
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # a product that autocast would take in half precision
+            similarity = features @ features.T / self.temperature
         itself = torch.eye(similarity.shape[0], dtype=torch.bool, device=similarity.device)
         others = kept[None, :] & kept[:, None] & ~itself
         positive = others & (items.classes[:, None] == items.classes[None, :])

@@ -82,9 +82,7 @@ class LossCallback(TrainerCallback):
         while hasattr(inner, "optimizer"):
             inner = inner.optimizer
         self._check_parameters(args, inner)
-        attached = self.loss._attached
-        if attached is None or attached() is not inner:
-            self.loss.attach(inner)
+        self.loss.attach(inner)
         if state.global_step > 0:
             self._restore(args, state)
         state.stateful_callbacks[_STATE_KEY] = {"args": {}, "attributes": {"run": self._name}}

@@ -45,14 +45,18 @@ def meaning(pair: Pair, term: Term | None) -> str:
         return _switched(pair)
     if pair.path[-1] == "weight" and term is not None and len(pair.path) == 3:
         return _weight(pair, term)
-    written = _FIELDS.get(".".join(map(str, pair.path)))
-    text = "" if written is None else written[bool(pair.after)] if isinstance(written, tuple) else written
+    name = ".".join(map(str, pair.path))
+    written = _FIELDS.get(name, _FIELDS.get(f"{name}={pair.after}"))
+    on = pair.after not in (None, False, 0) or (pair.after == 0 and pair.path[-1] in _IDS)  # token 0 is one
+    text = "" if written is None else written[on] if isinstance(written, tuple) else written
     text = text.format(before=_value(pair.before), after=_value(pair.after))
-    how = size(pair.before, pair.after)
+    how = size(pair.before, pair.after) if pair.path[-1] not in _IDS else ""
     if pair.path == ("primary", "temperature"):
         text = _temperature(pair)
     return f"{text} ({how})" if text and how else text or how
 
+
+_IDS = ("ignore_index", "eos_token_id", "pad_token_id")
 
 _FIELDS: dict[str, str | tuple[str, str]] = {
     # a pair of texts: for what is false, null or zero, and for the rest
@@ -87,7 +91,10 @@ _FIELDS: dict[str, str | tuple[str, str]] = {
     "terms.immediate_repetition_penalty.threshold": "a run counts from {after} equal tokens on, not {before}",
     "terms.eos_penalty.min_length": "an end before position {after} is too early, not {before}",
     "terms.contrastive_loss.max_tokens": "compares at the most {after} positions, not {before}",
-    "reduction.across": "what a sum is divided by is counted over: {after}, not {before}",
+    "balancing=uncertainty": "learns a factor for each term: give `loss.parameters()` to the optimizer",
+    "balancing=fixed": "the terms count at their weights; nothing is learned",
+    "reduction.across=data_parallel": "sums are divided by a count over all ranks, and state is the same on all",
+    "reduction.across=none": "each rank divides by its own count, and keeps its own state",
     "reduction.gradient_accumulation_steps": "a step closes after {after} forward passes, not {before}",
     "compile.enabled": ("runs uncompiled: slower, and with more memory", "is compiled: {after}, not {before}"),
     "compile.backend": "is compiled by {after}, not {before}",
