@@ -17,7 +17,9 @@ help:
 	@echo "make check   ruff, mypy --strict, import layers, drift of the schema and the generated pages"
 	@echo "make bench   the figures of docs/performance.md"
 	@echo "make format  ruff's formatter and fixes"
-	@echo "make schema  regenerate schemas/ and docs/terms/"
+	@echo "make schema  regenerate schemas/ and the generated pages of docs/"
+	@echo "make docs    the site of docs/, in site/, with its links checked"
+	@echo "make wheel   the wheel, in dist/"
 
 $(READY): pyproject.toml constraints.txt scripts/find-python.sh scripts/system-packages.sh
 	@sh scripts/system-packages.sh
@@ -42,6 +44,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m ava.config.schema --check
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python benchmarks/page.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -54,9 +57,15 @@ schema: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/run_all.py
 
+docs: $(READY)
+	$(BIN)/python docs/generate.py --check
+	rm -rf site
+	$(BIN)/python -m sphinx -b dirhtml -W --keep-going --quiet -d build/doctrees docs site
+	$(BIN)/python docs/check_site.py site
+
 wheel: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

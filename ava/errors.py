@@ -39,6 +39,7 @@ __all__ = [
     "TargetIndexError",
     "did_you_mean",
     "nearest",
+    "rule_url",
 ]
 
 Severity = Literal["error", "warning", "info"]
@@ -88,9 +89,9 @@ class Finding:
     note: str | None = None
 
     @property
-    def url(self) -> str:
-        """The page that documents the rule."""
-        return f"{DOCS_URL}{self.name}/"
+    def url(self) -> str | None:
+        """The page that documents the rule; None for a rule of another package, which `ava-loss rule` explains."""
+        return rule_url(self.code, self.name)
 
     def __str__(self) -> str:
         return f"{self.span}: {self.severity} {self.code} {self.name}: {self.message}"
@@ -114,6 +115,15 @@ class Rule:
     ) -> Finding:
         """Return this rule's finding at ``span``."""
         return Finding(self.code, self.name, self.severity, message, span, path, fix, note)
+
+
+def rule_url(code: str, name: str) -> str | None:
+    """Return the address of a rule's page, or None for a rule that is not ours.
+
+    >>> rule_url("AVA101", "unknown-key"), rule_url("MY001", "idle-floor")
+    ('https://ava-loss.readthedocs.io/rules/unknown-key/', None)
+    """
+    return f"{DOCS_URL}{name}/" if code.startswith("AVA") else None
 
 
 class AvaError(Exception):

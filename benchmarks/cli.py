@@ -8,7 +8,6 @@ alone) is compared, because other work on the machine does not change it much; w
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -23,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ava.load import list_presets
-from benchmarks.harness import Row, report
+from benchmarks.harness import Row, parser, report
 
 VALIDATE = "import sys; from ava.cli import main; sys.exit(main(sys.argv[1:]))"
 IMPORTS = "import typer, pydantic, yaml"
@@ -80,10 +79,11 @@ def findings(folder: Path) -> int:
 
 def main() -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--files", type=int, default=1000)
-    options = parser.parse_args()
+    made = parser(__doc__, rounds=15)
+    made.add_argument("--files", type=int, default=1000)
+    options = made.parse_args()
+    if options.quick:
+        options.rounds, options.files = 1, 20
     with tempfile.TemporaryDirectory() as temporary:
         right = write(Path(temporary) / "right", options.files)
         wrong = write(Path(temporary) / "wrong", options.files, last="balancing: often\n")
@@ -109,7 +109,7 @@ def main() -> None:
     ]
     seconds = {f"{name}, processor": value for name, value in processor.items()}
     seconds |= {f"{name}, wall": value for name, value in wall.items()}
-    report("cli", rows, seconds)
+    report("cli", rows, seconds, options)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Small SVG pictures of what a term charges for a probability."""
+"""Small SVG pictures of what a term charges for a probability, and of its gradient."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["CURVES", "Curve", "svg"]
 
-WIDTH, HEIGHT = 420, 240
-LEFT, RIGHT, TOP, BOTTOM = 44, 16, 16, 44
-LARGEST = 5.0  # nats shown
+WIDTH, HEIGHT = 370, 240
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 16, 44
+VALUES = (0.0, 5.0, 1.0)  # smallest and largest value shown, and the distance between lines
+SLOPES = (-1.5, 1.5, 0.5)
+STEPS = (0.002, 0.005, *(i / 100 for i in range(1, 100)), 0.995, 0.998)
 COLORS = ("#2563eb", "#d97706", "#059669", "#b91c1c")
 GRAY = "#808080"  # readable on white and on black
 
@@ -22,6 +24,11 @@ class Curve:
     name: str
     value: Callable[[float], float]
 
+    def slope(self, p: float) -> float:
+        """Return the derivative of the value with respect to the logit of the token, for which dp = p (1 - p) dz."""
+        width = 1e-4 * p * (1 - p)
+        return (self.value(p + width) - self.value(p - width)) / (2 * width) * p * (1 - p)
+
 
 def nll(p: float) -> float:
     """Cross-entropy of a target with probability ``p``."""
@@ -31,6 +38,11 @@ def nll(p: float) -> float:
 def unlikelihood(p: float) -> float:
     """What a penalty charges for a token with probability ``p``."""
     return -math.log1p(-p)
+
+
+def certainty(p: float) -> float:
+    """What is left of the largest entropy, for two tokens of which one has probability ``p``."""
+    return 1 + (p * math.log(p) + (1 - p) * math.log1p(-p)) / math.log(2)
 
 
 def _focal(gamma: float) -> Callable[[float], float]:
@@ -49,35 +61,51 @@ CURVES: dict[str, tuple[str, tuple[Curve, ...]]] = {
     ),
     "ngram_penalty": ("probability of completing the n-gram", (Curve("-ln(1 - p)", unlikelihood),)),
     "eos_penalty": ("probability of the end", (Curve("-ln(1 - p)", unlikelihood),)),
+    "token_diversity_loss": ("probability of one token of two", (Curve("1 - H/ln 2", certainty),)),
 }
 """Term to the axis and the lines, for the terms whose value in a row depends on one probability."""
 
 
 def svg(title: str, axis: str, curves: Sequence[Curve]) -> str:
-    """Return a picture of curves over (0, 1)."""
-    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-
-    def place(p: float, value: float) -> str:
-        return f"{LEFT + p * wide:.1f},{TOP + (1 - min(value, LARGEST) / LARGEST) * high:.1f}"
-
-    steps = [0.002, 0.005, *(i / 100 for i in range(1, 100)), 0.995, 0.998]
+    """Return a picture with two panels over (0, 1): the curves, and their derivatives with respect to the logit."""
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'font-family="sans-serif" font-size="11" fill="{GRAY}" role="img" aria-label="{title}">',
-        f"<title>{title}</title>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}" '
+        f'height="{HEIGHT}" font-family="sans-serif" font-size="12" fill="{GRAY}" role="img" aria-label="{title}">',
+        f"<title>{title}: value and gradient against the {axis}</title>",
     ]
-    for nats in range(int(LARGEST) + 1):
-        x, y = place(0, nats).split(",")
-        lines.append(f'<path d="M{x},{y}H{WIDTH - RIGHT}" stroke="{GRAY}" stroke-opacity="0.25"/>')
-        lines.append(f'<text x="{LEFT - 8}" y="{float(y) + 4:.1f}" text-anchor="end">{nats}</text>')
-    for p in (0, 0.25, 0.5, 0.75, 1):
-        x, y = place(p, 0).split(",")
-        lines.append(f'<text x="{x}" y="{float(y) + 16:.1f}" text-anchor="middle">{p:g}</text>')
-    for index, curve in enumerate(curves):
-        color = COLORS[index]
-        points = " ".join(place(p, curve.value(p)) for p in steps if curve.value(p) <= LARGEST)
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        lines.append(f'<text x="{LEFT + wide // 2}" y="{TOP + 10 + 15 * index}" fill="{color}">{curve.name}</text>')
-    lines.append(f'<text x="{LEFT + wide // 2}" y="{HEIGHT - 8}" text-anchor="middle">{axis}</text>')
-    lines.append(f'<text x="12" y="{TOP + high // 2}" transform="rotate(-90 12 {TOP + high // 2})">nats</text>')
+    lines += _panel("value, nats", axis, [(curve.name, curve.value) for curve in curves], 0, VALUES)
+    lines += _panel("gradient of the logit", axis, [("", curve.slope) for curve in curves], WIDTH, SLOPES)
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _panel(
+    label: str,
+    axis: str,
+    curves: Sequence[tuple[str, Callable[[float], float]]],
+    offset: int,
+    limits: tuple[float, float, float],
+) -> Iterator[str]:
+    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    low, top, step = limits
+
+    def place(p: float, value: float) -> tuple[float, float]:
+        return offset + LEFT + p * wide, TOP + (top - value) / (top - low) * high
+
+    for index in range(round((top - low) / step) + 1):
+        value = low + index * step
+        x, y = place(0, value)
+        opacity = 0.6 if value == 0 else 0.25
+        yield f'<path d="M{x:.1f},{y:.1f}H{offset + WIDTH - RIGHT}" stroke="{GRAY}" stroke-opacity="{opacity}"/>'
+        yield f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+    for p in (0, 0.25, 0.5, 0.75, 1):
+        x, y = place(p, low)
+        yield f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{p:g}</text>'
+    for index, (name, function) in enumerate(curves):
+        color = COLORS[index]
+        points = " ".join("{:.1f},{:.1f}".format(*place(p, function(p))) for p in STEPS if low <= function(p) <= top)
+        yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
+        if name:
+            yield f'<text x="{offset + LEFT + wide // 2}" y="{TOP + 12 + 16 * index}" fill="{color}">{name}</text>'
+    yield f'<text x="{offset + LEFT + wide // 2}" y="{HEIGHT - 8}" text-anchor="middle">{axis}</text>'
+    x, y = offset + 14, TOP + high // 2
+    yield f'<text x="{x}" y="{y}" text-anchor="middle" transform="rotate(-90 {x} {y})">{label}</text>'

@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: ``docs/terms/``, ``docs/rules/`` and ``docs/unified-loss.md``.
+"""Writes the pages that follow from the code: ``docs/terms/``, ``docs/rules/``, ``docs/reference/`` and more.
 
     python docs/generate.py            # write them
     python docs/generate.py --check    # exit 1 if a page is not what the code says
@@ -14,8 +14,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cli_pages import PAGE as CLI
+from cli_pages import cli_page
+from config_pages import PAGE as CONFIGURATION
+from config_pages import config_page
 from curves import CURVES, svg
 from rule_pages import rule_pages
+from term_notes import HELPS, HURTS
 
 from ava.cli.render.explain_markdown import table, term_fields_markdown
 from ava.cli.render.words import cost_text, number, range_text, value_text
@@ -61,7 +66,8 @@ def pages() -> dict[str, str]:
     """Return every generated file: its path under ``docs/``, and its text."""
     written = {f"terms/{name}.md": page(name) for name in (MAIN, *ROSTER)}
     written |= {f"terms/{name}.svg": svg(name, axis, curves) for name, (axis, curves) in CURVES.items()}
-    return {"terms/index.md": index(), "unified-loss.md": unified(), **written, **rule_pages()}
+    written |= {"terms/index.md": index(), "unified-loss.md": unified(), CONFIGURATION: config_page(), CLI: cli_page()}
+    return written | rule_pages()
 
 
 def page(name: str) -> str:
@@ -71,8 +77,11 @@ def page(name: str) -> str:
     parts = [f"# {name}", *term.documentation]
     parts.append(f"```text\n{term.formula}\n```")
     if name in CURVES:
-        parts.append(f"![What `{name}` charges, against the {CURVES[name][0]}]({name}.svg)")
+        parts.append(f"![What {name} charges, and its gradient, against the {CURVES[name][0]}]({name}.svg)")
+        parts.append("Left: the value. Right: its derivative with respect to that token's logit.")
     parts.append("The symbols are those of [the list of terms](index.md#notation).")
+    parts.append(f"## When it helps\n\n{_bullets(HELPS[name])}")
+    parts.append(f"## When it hurts\n\n{_bullets(HURTS[name])}")
     parts.append(f"## Fields\n\n{term_fields_markdown(fields).strip()}")
     if name == MAIN:
         parts += ["## Temperature", *paragraphs(Temperature), _temperature()]
@@ -112,7 +121,8 @@ def example(term: TermInfo) -> str:
             "version: 1\nprimary:\n  type: deepseek\n  label_smoothing: 0.1\n"
             "  temperature: {initial: 1.0, adaptive: true, bounds: [0.5, 2.0]}\n"
         )
-    model = ", ".join(f"{field}: {TOKENS[field]}" for field in term.needs.model)
+    wanted = (*term.needs.model, *(("hidden_size",) if "heads" in term.defaults else ()))  # heads of its own
+    model = ", ".join(f"{field}: {TOKENS[field]}" for field in wanted)
     fields = [f"{name}: {value_text(value)}" for name, value in term.defaults.items() if name != "if_missing"]
     head = f"version: 1\nmodel: {{{model}}}\n" if model else "version: 1\n"
     return f"{head}terms:\n  {term.name}: {{{', '.join(fields)}}}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
@@ -16,6 +17,7 @@ COMMANDS = (
     "lint",
     "explain",
     "dry-run",
+    "bench",
     "report",
     "diff",
     "presets",
@@ -38,7 +40,19 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     asked = [name for name in arguments[:1] if name in COMMANDS and "_AVA_LOSS_COMPLETE" not in os.environ]
     for name in asked or COMMANDS:
         import_module(f"ava.cli.{name.replace('-', '_')}").register(app)
+    for command in app.registered_commands:
+        command.help = _help_of(command.callback.__doc__ or "") if command.callback else command.help
     return app
+
+
+def _help_of(doc: str) -> str:
+    """Return a docstring as help: lines joined into paragraphs, and brackets that are no markup.
+
+    >>> _help_of("Run it,\\n    all of it.\\n\\n    Needs `x[torch]`.")
+    'Run it, all of it.\\n\\nNeeds `x\\\\[torch]`.'
+    """
+    paragraphs = [" ".join(part.split()) for part in doc.strip().split("\n\n")]
+    return re.sub(r"\[(?=[a-z])", r"\\[", "\n\n".join(paragraphs))
 
 
 def _version(wanted: bool) -> None:

@@ -133,7 +133,9 @@ def diff(
 
     sides = _sides(paths, against, sets, preset_path, alone=since is not None)
     if numeric:
-        _need_torch()
+        from ava.cli.progress import need_torch
+
+        need_torch("--numeric")
         if len(sides) > 1:
             from ava.errors import ArgumentValueError
 
@@ -182,15 +184,6 @@ def _sides(
             f"diff takes two configurations, and got {len(paths)}; with `--against REV` it takes any number of paths"
         )
     return between(paths[0], paths[1], sets, preset_path)
-
-
-def _need_torch() -> None:
-    from importlib.util import find_spec
-
-    from ava.errors import MissingDependencyError
-
-    if find_spec("torch") is None:
-        raise MissingDependencyError("--numeric needs torch, which is not installed: pip install 'ava-loss[torch]'")
 
 
 def _numeric(

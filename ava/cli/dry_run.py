@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,8 +11,6 @@ import typer
 from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Reference, Sets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ava.cli.output import Output
     from ava.run.dry_run.ready import Request
     from ava.run.dry_run.report import Measured
@@ -117,10 +114,11 @@ def dry_run(
     Needs torch: pip install 'ava-loss[torch]'.
     """
     from ava.cli.output import Output, say
+    from ava.cli.progress import need_torch, stages
     from ava.cli.sources import load_config
 
     config = load_config(reference, sets, preset_path)
-    _need_torch()
+    need_torch("dry-run")
     asked: dict[str, Any] = {
         "vocab_size": vocab_size,
         "device": device,
@@ -130,7 +128,7 @@ def dry_run(
         "step": at_step,
     }
     drawn = {"scenario": scenario.value, "batch": batch, "length": seq_len}
-    with _progress(quiet, color) as tell:
+    with stages(quiet, color) as tell:
         from ava.run.capture import CaptureError
         from ava.run.dry_run.measure import dry_run
 
@@ -198,37 +196,3 @@ def _write(out: Output, format: Format, measured: Measured, request: Request) ->
         from ava.cli.render.dry_run import draw_measured
 
         out.draw(*draw_measured(measured, request))
-
-
-def _need_torch() -> None:
-    from importlib.util import find_spec
-
-    from ava.errors import MissingDependencyError
-
-    if find_spec("torch") is None:
-        raise MissingDependencyError("dry-run needs torch, which is not installed: pip install 'ava-loss[torch]'")
-
-
-@contextmanager
-def _progress(quiet: bool, color: Color) -> Iterator[Callable[[str], None]]:
-    """Show the stages on standard error while they run, where that is a terminal."""
-    import sys
-
-    from ava.cli.output import use_color
-
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True, no_color=not use_color(color, sys.stderr), highlight=False)
-    columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=20),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("importing torch", total=None)
-        yield lambda stage: progress.update(task, description=stage)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, Sets, complete_preset
+from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Sets, complete_preset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from ava.cli.output import Output
-    from ava.plan.explain import Explanation
+    from ava.plan.explain import Explanation, FieldInfo
+    from ava.plan.explain_term import TermInfo
     from ava.terms.base import Term
 
 __all__ = ["register"]
@@ -40,15 +44,30 @@ def register(app: typer.Typer) -> None:
     app.command()(explain)
 
 
+def _complete_term(incomplete: str) -> list[str]:
+    from ava.config.roster import ROSTER
+
+    return [name for name in ("main_loss", *ROSTER) if name.startswith(incomplete)]
+
+
+def _complete_either(incomplete: str) -> list[tuple[str, str]]:
+    return complete_preset(incomplete) + [(name, "a term") for name in _complete_term(incomplete)]
+
+
 def explain(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="PRESET|TERM", help="A preset's name, a path, `-`, or a term.", autocompletion=complete_preset
+            metavar="PRESET|TERM", help="A preset's name, a path, `-`, or a term.", autocompletion=_complete_either
         ),
     ],
     subject: Annotated[
-        str | None, typer.Argument(metavar="[TERM|FIELD]", help="A term, a field, or TERM.FIELD of the preset.")
+        str | None,
+        typer.Argument(
+            metavar="TERM|FIELD",
+            help="A term, a field, or TERM.FIELD of the preset.",
+            autocompletion=_complete_term,
+        ),
     ] = None,
     format: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
     batch: Annotated[int, typer.Option("--batch", min=1, help="For the memory: rows of a call.")] = 8,
@@ -57,22 +76,28 @@ def explain(
     sets: Sets = None,
     preset_path: PresetPath = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
     color: ColorOption = Color.AUTO,
 ) -> None:
     """Explain a preset, a term or a field: values and their origins, formulas, sizes and costs."""
     from ava.cli.output import Output
-    from ava.cli.sources import load_config
+    from ava.cli.sources import load_config, preset_folders
     from ava.load import find_preset
     from ava.plan.explain import explain as explain_config
     from ava.plan.explain_engines import Shape
-    from ava.plan.subjects import term_class
+    from ava.plan.subjects import default_fields, term_class
 
     out = Output(output, color)
-    if subject is None and not find_preset(reference, preset_path or ()):
+    if subject is None and not find_preset(reference, preset_folders(preset_path)):
         cls = term_class(reference)
         if cls is not None or reference == "main_loss":
             _show_term(out, format, cls)
             return
+        fields = default_fields(reference)
+        if fields:
+            _show_fields(out, format, reference, None, fields)
+            return
+        _refuse_unknown(reference, preset_path)
     told = explain_config(load_config(reference, sets, preset_path), Shape(batch, seq_len, dtype.value))
     if subject is None:
         _show_preset(out, format, told)
@@ -100,16 +125,43 @@ def _show_preset(out: Output, format: Format, told: Explanation) -> None:
         out.draw(*draw_preset(told))
 
 
+def _refuse_unknown(reference: str, preset_path: Sequence[Path] | None) -> None:
+    """Raise where ``reference`` is neither a path nor near a preset, and near a term."""
+    from ava.cli.sources import preset_folders
+    from ava.config.roster import ROSTER, external_names
+    from ava.errors import SourceError, nearest
+    from ava.load import is_preset_name, list_presets
+
+    if reference == "-" or not is_preset_name(reference):
+        return
+    presets = [preset.name for preset in list_presets(preset_folders(preset_path))]
+    near = nearest(reference, [*presets, "main_loss", *ROSTER, *external_names()])
+    if near is not None and near not in presets:
+        raise SourceError(f"no preset and no term is named `{reference}`; did you mean the term `{near}`?")
+
+
 def _show_subject(out: Output, format: Format, told: Explanation, subject: str) -> None:
-    from ava.cli.output import dumps
     from ava.plan.subjects import find_field, find_term_info
 
     term = find_term_info(told, subject)
     fields = find_field(told, subject) if term is None else find_field(told, term.name)
+    _show_fields(out, format, told.name, term, fields, None if term is None else told.share(term))
+
+
+def _show_fields(
+    out: Output,
+    format: Format,
+    name: str,
+    term: TermInfo | None,
+    fields: Sequence[FieldInfo],
+    share: float | None = None,
+) -> None:
+    from ava.cli.output import dumps
+
     if format is Format.JSON:
         data: dict[str, Any] = {"values": [field.to_dict() for field in fields]}
         if term is not None:
-            data |= {"name": term.name, **term.to_dict(), "share": told.share(term)}
+            data |= {"name": term.name, **term.to_dict(), "share": share}
         out.write(dumps(data if term is not None or len(fields) > 1 else fields[0].to_dict()))
     elif format is Format.MARKDOWN:
         from ava.cli.render.explain_markdown import fields_markdown, term_markdown
@@ -118,7 +170,7 @@ def _show_subject(out: Output, format: Format, told: Explanation, subject: str) 
     elif format is Format.HTML:
         from ava.cli.render.explain_html import subject_html
 
-        out.write(subject_html(told.name, term, fields))
+        out.write(subject_html(name, term, fields))
     else:
         from ava.cli.render.explain import draw_field, draw_fields, draw_term
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ava.cli.options import OutputOption, PresetPath, Reference, Sets
+from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Reference, Sets
 
 __all__ = ["register"]
 
@@ -33,6 +33,8 @@ def graph(
     sets: Sets = None,
     preset_path: PresetPath = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
 ) -> None:
     """Print what a configuration computes from what: arguments, numbers per row, terms, total."""
     from ava.cli.output import Output

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ava.cli.options import QuietOption, complete_preset
+from ava.cli.options import Color, ColorOption, QuietOption, complete_preset
 
 __all__ = ["register"]
 
@@ -20,11 +20,12 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The new file, or a folder for it.")] = DEFAULT,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The new file, or a folder for it.")] = DEFAULT,
     extends: Annotated[
         str, typer.Option("--extends", metavar="PRESET", help="What it builds on.", autocompletion=complete_preset)
     ] = "standard",
     quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
 ) -> None:
     """Write a commented configuration. A file that is there is never touched."""
     from ava.cli.output import create_file, say

@@ -12,7 +12,7 @@ from pathlib import Path
 from ava.cli.output import write_file
 from ava.cli.sources import STDIN, Checked, expand, read_stdin
 from ava.errors import Severity, SourceError
-from ava.lint.api import chosen, folder_of
+from ava.lint.api import chosen
 from ava.lint.fixes import fix_text
 from ava.lint.run import Job, lint_sources
 from ava.lint.select import selectors
@@ -20,6 +20,7 @@ from ava.lint.settings import Settings, find_settings
 from ava.load import is_preset_name, load, load_text
 from ava.load.extends import read_file
 from ava.load.overrides import parse_overrides
+from ava.load.project import folder_of
 
 __all__ = ["Linting", "Mended"]
 

@@ -29,9 +29,15 @@ class Color(StrEnum):
 
 def complete_preset(incomplete: str) -> list[tuple[str, str]]:
     """Return the presets that start with what is typed, with their descriptions."""
+    from ava.cli.sources import preset_folders
+    from ava.errors import SourceError
     from ava.load import list_presets
 
-    return [(preset.name, preset.description) for preset in list_presets() if preset.name.startswith(incomplete)]
+    try:
+        presets = list_presets(preset_folders(None))
+    except SourceError:  # a pyproject.toml that is wrong: the command says so
+        presets = list_presets()
+    return [(preset.name, preset.description) for preset in presets if preset.name.startswith(incomplete)]
 
 
 Reference = Annotated[

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, Sets, complete_preset
+from ava.cli.options import Color, ColorOption, OutputOption, PresetPath, QuietOption, Sets, complete_preset
 
 __all__ = ["register"]
 
@@ -35,13 +37,15 @@ def list_all(
     format: Annotated[Format, typer.Option("--format", help="How the list is written.")] = Format.TEXT,
     preset_path: PresetPath = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
     color: ColorOption = Color.AUTO,
 ) -> None:
     """List every preset that a name reaches: your folders first, then the shipped ones."""
     from ava.cli.output import Output, dumps
+    from ava.cli.sources import preset_folders
     from ava.load import list_presets
 
-    presets = list_presets(preset_path or ())
+    presets = list_presets(preset_folders(preset_path))
     out = Output(output, color)
     rows = [(preset.name, preset.origin, preset.description) for preset in presets]
     if format is Format.JSON:
@@ -58,8 +62,14 @@ def list_all(
 
         drawn = plain_table("preset", "from", "what it is for")
         for row in rows:
-            drawn.add_row(Text(row[0], "bold"), Text(row[1], "dim"), Text(row[2]))
+            drawn.add_row(Text(row[0], "bold"), Text(_short(row[1]), "dim"), Text(row[2]))
         out.draw(drawn)
+
+
+def _short(origin: str) -> str:
+    """Return a folder below the current one by its path from there."""
+    inside = os.path.isabs(origin) and Path(origin).is_relative_to(Path.cwd())  # noqa: PTH117
+    return os.path.relpath(origin) if inside else origin
 
 
 def show(
@@ -70,6 +80,8 @@ def show(
     sets: Sets = None,
     preset_path: PresetPath = None,
     output: OutputOption = None,
+    quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
 ) -> None:
     """Print a preset's file; with --resolved or --set, the configuration that comes of it."""
     from ava.cli.output import Output
@@ -83,9 +95,15 @@ def show(
     Output(output).write(text)
 
 
-def path(name: Name, preset_path: PresetPath = None) -> None:
+def path(
+    name: Name,
+    preset_path: PresetPath = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
+) -> None:
     """Print where a preset's file is."""
     from ava.cli.output import Output
     from ava.cli.sources import preset_named
 
-    Output().write(str(preset_named(name, preset_path).path))
+    Output(output).write(str(preset_named(name, preset_path).path))

@@ -20,14 +20,14 @@ def validate_quickly(arguments: Sequence[str]) -> int | None:
     if "GITHUB_ACTIONS" in os.environ:
         return None
     from ava.cli.render.findings import findings_text
-    from ava.cli.sources import expand, open_source
+    from ava.cli.sources import expand, open_source, preset_folders
     from ava.config.quick import is_surely_valid
     from ava.errors import AvaError
 
     failures: list[str] = []
     count = 0
     try:
-        for reference in expand(paths, None, failures):
+        for reference in expand(paths, preset_folders(None), failures):
             if failures or not is_surely_valid(open_source(reference, None, None)):
                 return None
             count += 1

@@ -48,7 +48,7 @@ def report(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="PRESET|DRY-RUN.json|RUN.jsonl…",
+            metavar="PRESET|RUN",
             help="A preset's name or file, what `dry-run --format json` wrote, both, or one or several training logs.",
             autocompletion=complete_preset,
         ),
@@ -162,12 +162,12 @@ def _of_preset(
 
 def _measure(config: Config, shape: Shape, quiet: bool, color: Color) -> DryRun:
     """Run the configuration dry; this, and nothing else of a report, imports torch."""
-    from ava.cli.dry_run import _need_torch, _progress
     from ava.cli.formats.data import finding_dict
+    from ava.cli.progress import need_torch, stages
     from ava.report.measured import parse_dry_run
 
-    _need_torch()
-    with _progress(quiet, color) as tell:
+    need_torch("a report with a dry run (without: --no-run)")
+    with stages(quiet, color) as tell:
         from ava.run.dry_run.measure import Request, dry_run
         from ava.run.dry_run.scenarios import Scenario as Drawn
 

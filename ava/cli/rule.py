@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ava.cli.options import Color, ColorOption, OutputOption
+from ava.cli.options import Color, ColorOption, OutputOption, QuietOption
 
 if TYPE_CHECKING:
     from ava.errors import Rule
@@ -52,6 +52,7 @@ def rule(
     ],
     format: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
     output: OutputOption = None,
+    quiet: QuietOption = False,
     color: ColorOption = Color.AUTO,
 ) -> None:
     """Explain a rule: what it finds, why that is bad, and what to write instead."""
@@ -80,4 +81,4 @@ def _named(name: str) -> Rule:
     near = did_you_mean(name.lower(), [item.name for item in rules]) or did_you_mean(
         name.upper(), [item.code for item in rules]
     )
-    raise ArgumentValueError(f"no rule is named `{name}`{near}; `ava-loss rules` lists them")
+    raise ArgumentValueError(f"no rule is named `{name}`{near or '; `ava-loss rules` lists them'}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ava.cli.options import Color, ColorOption, OutputOption
+from ava.cli.options import Color, ColorOption, OutputOption, QuietOption
 
 __all__ = ["register"]
 
@@ -51,6 +51,7 @@ def rules(
     ] = None,
     format: Annotated[Format, typer.Option("--format", help="How the list is written.")] = Format.TEXT,
     output: OutputOption = None,
+    quiet: QuietOption = False,
     color: ColorOption = Color.AUTO,
 ) -> None:
     """List every rule, or those asked for."""
@@ -64,7 +65,7 @@ def rules(
     for word in select or ():
         if not any(matches(word, rule.code, rule.name) for rule in known):
             near = did_you_mean(word.lower(), [rule.name for rule in known])
-            raise ArgumentValueError(f"no rule is called `{word}`{near}")
+            raise ArgumentValueError(f"no rule is called `{word}`{near or '; without an argument all are listed'}")
     listed = [
         rule
         for rule in known

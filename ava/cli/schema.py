@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ava.cli.options import OutputOption
+from ava.cli.options import Color, ColorOption, OutputOption, QuietOption
 
 __all__ = ["register"]
 
@@ -14,7 +14,11 @@ def register(app: typer.Typer) -> None:
     app.command()(schema)
 
 
-def schema(output: OutputOption = None) -> None:
+def schema(
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    color: ColorOption = Color.AUTO,
+) -> None:
     """Print the JSON Schema (draft 7) that editors complete and check configurations with.
 
     It has the terms of installed packages too, which the shipped file does not know.

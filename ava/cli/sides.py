@@ -128,9 +128,10 @@ def _at_revision(text: str, revision: Revision, path: str) -> _Place:
 
 
 def _preset(text: str, preset_path: Sequence[Path] | None) -> bool:
+    from ava.cli.sources import preset_folders
     from ava.load import find_preset, is_preset_name
 
-    return is_preset_name(text) and find_preset(text, preset_path or ()) is not None
+    return is_preset_name(text) and find_preset(text, preset_folders(preset_path)) is not None
 
 
 def _pairs(
@@ -139,9 +140,9 @@ def _pairs(
     kinds = before.kind, after.kind
     if "folder" not in kinds:
         if kinds[0] is None and (kinds[1] is None or before.revision is None):
-            raise _nothing(before)
+            raise _nothing(before, preset_path)
         if kinds[1] is None and after.revision is None and not _same(before, after):
-            raise _nothing(after)
+            raise _nothing(after, preset_path)
         yield _side(before, (), preset_path), _side(after, sets, preset_path)
         return
     if "file" in kinds or (None in kinds and before.revision is None and after.revision is None):
@@ -159,12 +160,13 @@ def _same(before: _Place, after: _Place) -> bool:
     return before.revision is not None and before.revision.inside(after.path) == before.revision.inside(before.path)
 
 
-def _nothing(place: _Place) -> SourceError:
+def _nothing(place: _Place, preset_path: Sequence[Path] | None) -> SourceError:
+    from ava.cli.sources import preset_folders
     from ava.load import is_preset_name
     from ava.load.presets import unknown_preset
 
     if place.revision is None and is_preset_name(place.text) and not place.text.lower().endswith(".json"):
-        return SourceError(unknown_preset(place.text))
+        return SourceError(unknown_preset(place.text, preset_folders(preset_path)))
     return SourceError(f"{place.text}: there is no such file {place.where}")
 
 
@@ -183,10 +185,12 @@ def _loader(place: _Place, sets: Sequence[str] | None, preset_path: Sequence[Pat
             from ava.cli.sources import open_source
 
             return open_source(place.text, sets, preset_path)
+        from ava.cli.sources import preset_folders
         from ava.load import load as load_file
 
         reader = None if place.revision is None else place.revision.read_bytes
         path = Path(os.path.normpath(place.path))
-        return load_file(path, overrides=sets or None, preset_path=preset_path or (), read_bytes=reader)
+        folders = preset_folders(preset_path, place.path if place.revision is None else "-")
+        return load_file(path, overrides=sets or None, preset_path=folders, read_bytes=reader)
 
     return load

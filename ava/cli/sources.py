@@ -24,6 +24,7 @@ __all__ = [
     "expand",
     "load_config",
     "open_source",
+    "preset_folders",
     "preset_named",
     "read_stdin",
 ]
@@ -45,9 +46,20 @@ def open_source(reference: str, sets: Sequence[str] | None, preset_path: Sequenc
     """Return the source that ``reference`` names: a preset, a path, or ``-``."""
     from ava.load import load, load_text
 
+    folders = preset_folders(preset_path, reference)
     if reference == "-":
-        return load_text(read_stdin(), STDIN, overrides=sets or None, preset_path=preset_path or ())
-    return load(reference, overrides=sets or None, preset_path=preset_path or ())
+        return load_text(read_stdin(), STDIN, overrides=sets or None, preset_path=folders)
+    return load(reference, overrides=sets or None, preset_path=folders)
+
+
+def preset_folders(preset_path: Sequence[Path] | None, reference: str = "-") -> tuple[Path, ...]:
+    """Return where a configuration's presets are looked for first: in the folders given, then in its project's.
+
+    By default the project is that of the current folder.
+    """
+    from ava.load.project import folder_of, project_presets
+
+    return (*(preset_path or ()), *project_presets(folder_of(reference)))
 
 
 def load_config(reference: str, sets: Sequence[str] | None, preset_path: Sequence[Path] | None) -> Config:
@@ -66,9 +78,10 @@ def preset_named(name: str, preset_path: Sequence[Path] | None) -> Preset:
     from ava.load import find_preset, is_preset_name
     from ava.load.presets import unknown_preset
 
-    found = find_preset(name, preset_path or ()) if name and is_preset_name(name) else None
+    folders = preset_folders(preset_path)
+    found = find_preset(name, folders) if name and is_preset_name(name) else None
     if found is None:
-        raise SourceError(unknown_preset(name, preset_path or ()))
+        raise SourceError(unknown_preset(name, folders))
     return found
 
 
@@ -96,7 +109,7 @@ def check_all(paths: Sequence[str], sets: Sequence[str] | None, preset_path: Seq
 
     parse_overrides(sets or ())  # what cannot be read is wrong for all of them
     checked, seen = Checked(), set()
-    for reference in expand(paths, preset_path, checked.failures):
+    for reference in expand(paths, preset_folders(preset_path), checked.failures):
         try:
             source = open_source(reference, sets, preset_path)
         except SourceError as error:
@@ -166,17 +179,23 @@ def _folder(path: str, failures: list[str]) -> list[str]:
         found += [
             os.path.normpath(Path(folder) / name)
             for name in sorted(files)
-            if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+            if name.lower().endswith(_SUFFIXES) and not name.startswith(".") and _is_readable(folder, name)
         ]
     if not found and len(failures) == before:
         failures.append(f"{path}: the folder holds no YAML file")
     return [_as_path(item) for item in found]
 
 
+def _is_readable(folder: str, name: str) -> bool:
+    """Return whether reading a file ends: not a named pipe, not a device. A link to nothing is said when it is read."""
+    path = Path(folder) / name
+    return path.is_file() or not path.exists()
+
+
 def _glob(path: str, failures: list[str]) -> list[str]:
     found: list[str] = []
     for item in sorted(glob.glob(path, recursive=True)):  # noqa: PTH207  (keeps the path as it was written)
-        if Path(item).is_dir():
+        if not _is_readable("", item):  # a folder, too
             continue
         found.append(_as_path(item))
     if not found:

@@ -23,6 +23,7 @@ __all__ = ["KEYWORDS", "Messages", "note"]
 
 KEYWORDS = "<keyword>"  # the file name of what a caller gave as a keyword
 SURE = 0.8  # how alike two words have to be for one to replace the other unasked
+CLEAR = 0.2  # how much less alike any other has to be
 _SWITCHES = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 
@@ -71,7 +72,8 @@ class Messages:
         rule, fix, span = rules.WRONG_TYPE, None, self.source.span(path)
         words = f"{name}: expected {expected(schemas)}, got {got(value)}"
         if numeric and isinstance(value, float) and not math.isfinite(value):
-            rule, words = rules.NOT_FINITE, f"{name}: expected a finite number, got {number(value)} or one too large"
+            came = number(value) + ("" if math.isnan(value) else " or one too large")
+            rule, words = rules.NOT_FINITE, f"{name}: expected a finite number, got {came}"
         elif problem.kind == "range":
             limits = range_text(schemas)
             rule = rules.OUT_OF_RANGE
@@ -130,15 +132,13 @@ class Messages:
         return rules.UNKNOWN_KEY.finding(f"{words}; there are {_list(known)}", span, path, note=said)
 
     def _fix(self, span: Span, text: str, near: list[str]) -> Fix | None:
-        """Return the edit to the only near name, where the text at ``span`` is what was read."""
-        if len(near) != 1 or span.file == OVERRIDES:
+        """Return the edit to the nearest name, if it is sure, where the text at ``span`` is what was read."""
+        if span.file == OVERRIDES or not _sure(text, near):
             return None
         if span.file not in self._lines:
             self._lines[span.file] = split_lines(self.source.texts.get(span.file, ""))
         lines = self._lines[span.file]
         if not 0 < span.line == span.end_line <= len(lines):
-            return None
-        if difflib.SequenceMatcher(None, _plain(text), near[0].replace("-", "_")).ratio() < SURE:
             return None
         written = lines[span.line - 1][span.column - 1 : span.end_column - 1]
         if written not in (text, f'"{text}"', f"'{text}'"):
@@ -166,6 +166,34 @@ def _dotted(path: Path) -> str:
     return ".".join(map(str, path))
 
 
+def _sure(word: str, near: list[str]) -> bool:
+    """Return whether the nearest of ``near`` is what ``word`` stands for: alike, and no other is nearly as alike."""
+    alike = [difflib.SequenceMatcher(None, _plain(word), name.replace("-", "_")).ratio() for name in near]
+    return bool(alike) and alike[0] >= SURE and all(other <= alike[0] - CLEAR for other in alike[1:])
+
+
+def _as_mapping(value: bool | float | str, schemas: tuple[dict[str, Any], ...]) -> str:
+    """Return what to write in place of ``value`` where a mapping belongs: a term's weight, or a section's one field."""
+    fields = {key: field for schema in schemas for key, field in schema.get("properties", {}).items()}
+    if {"weight", "if_missing"} <= fields.keys():  # a term
+        if value is False or (isinstance(value, str) and value.lower() in ("off", "no", "false", "none")):
+            return "; write `null` to switch the term off"
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return f"; write `{{weight: {number(value)}}}`"
+        return "; write `{}` for its defaults"
+    takes = [key for key, field in fields.items() if _takes(value, field)]
+    written = str(value).lower() if isinstance(value, bool) else value
+    return f"; write `{{{takes[0]}: {written}}}`" if len(takes) == 1 else ""
+
+
+def _takes(value: bool | float | str, field: dict[str, Any]) -> bool:
+    """Return whether a field is a switch or a closed set with ``value``."""
+    kinds: list[dict[str, Any]] = field.get("anyOf", [field])
+    if isinstance(value, bool):
+        return any(kind.get("type") == "boolean" or True in kind.get("enum", ()) for kind in kinds)
+    return isinstance(value, str) and any(value in kind.get("enum", ()) for kind in kinds)
+
+
 def _hint(value: object, schemas: tuple[dict[str, Any], ...]) -> str:
     """Return what to write instead, where it is plain what was meant."""
     types = {schema.get("type") for schema in schemas} | {type(choice).__name__ for choice in choices(schemas)}
@@ -179,6 +207,8 @@ def _hint(value: object, schemas: tuple[dict[str, Any], ...]) -> str:
             return "; remove the quotes"
         if isinstance(meant, bool) and types & {"boolean", "bool"}:
             return "; remove the quotes"
+    if isinstance(value, (bool, int, float, str)) and "object" in types:
+        return _as_mapping(value, schemas)
     if value is None and types == {"object"}:
         return "; write `{}` for its defaults"
     return ""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ava.errors import Finding
 from ava.lint.run import Job, lint_sources
 from ava.lint.select import Selection, selectors
 from ava.lint.settings import Settings, find_settings
-from ava.load import is_preset_name, load
+from ava.load import load
 from ava.load.overrides import Overrides
+from ava.load.project import folder_of
 
-__all__ = ["chosen", "folder_of", "lint"]
+__all__ = ["chosen", "lint"]
 
 
 def lint(
@@ -61,13 +61,3 @@ def chosen(settings: Settings, select: tuple[str, ...] | None, ignore: tuple[str
         settings.select if select is None else select,
         settings.ignore if ignore is None else ignore,
     )
-
-
-def folder_of(source: str | os.PathLike[str]) -> Path:
-    """Return the folder in and above which a configuration's ``pyproject.toml`` is looked for.
-
-    For a preset's name and standard input it is the current one.
-    """
-    if isinstance(source, str) and (source == "-" or is_preset_name(source)):
-        return Path.cwd()
-    return Path(os.fspath(source)).parent

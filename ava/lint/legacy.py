@@ -28,7 +28,7 @@ def legacy_fix(finding: Finding, source: Source) -> Fix | None:
     if value is None:
         return None
     if entry.key.startswith("use_"):
-        return _switch(entry, value, target, source)
+        return _switch(entry, value, finding.path, target, source)
     if target[:-1] == finding.path[:-1]:
         return _rename(entry, value, target, source)
     term = source.entry(target[:2])
@@ -64,35 +64,50 @@ def _rename(entry: Entry, value: str, target: Path, source: Source) -> Fix | Non
     return Fix(title, Span(span.file, span.line, span.column, end.end_line, end.end_column), f"{name}: {value}")
 
 
-def _switch(entry: Entry, value: str, target: Path, source: Source) -> Fix | None:
+def _switch(entry: Entry, value: str, path: Path, target: Path, source: Source) -> Fix | None:
     """``use_x: true`` names the term; where it is named already, or for ``false``, the line goes."""
     named = source.entry(target)
     if value not in ("true", "false") or (named is not None and (named.node.value is None) == (value == "true")):
         return None
     if value == "true" and named is None:
-        return _move(entry, "{}", target, source)
-    start, end, _ = _own_line(entry, source) or (0, 0, "")
+        return _in_place(entry, target, source) if path[:-1] == target[:-1] else _move(entry, "{}", target, source)
+    start, end, _, comment = _own_line(entry, source) or (0, 0, "", "")
+    if comment:
+        return None  # it may say why
     return _edit(f"Remove `{entry.key}`", source, entry.key_span.file, [(start, end, "")]) if end else None
 
 
-def _own_line(entry: Entry, source: Source) -> tuple[int, int, str] | None:
-    """Return where the line of a key at the top of its file starts and ends, and its break; None if it shares it."""
+def _in_place(entry: Entry, target: Path, source: Source) -> Fix | None:
+    """Return the edit of a switch that stands under ``terms`` itself: ``use_x: true`` becomes ``x: {}``."""
+    span, end, name = entry.key_span, entry.node.span, str(target[-1])
+    if _row(source, span.line, span.file)[span.column - 1 : span.end_column - 1] != entry.key:
+        return None
+    whole = Span(span.file, span.line, span.column, end.end_line, end.end_column)
+    return Fix(f"Replace `{entry.key}: true` by `{name}: {{}}`", whole, f"{name}: {{}}")
+
+
+def _own_line(entry: Entry, source: Source) -> tuple[int, int, str, str] | None:
+    """Return where the line of a key at the top of its file starts and ends, its break, and its comment.
+
+    None if the key shares the line with another.
+    """
     key, file = entry.key_span, entry.key_span.file
     text = source.texts[file]
     row = _row(source, key.line, file)
-    if key.column != 1 or row[entry.node.span.end_column - 1 :].strip():
+    comment = row[entry.node.span.end_column - 1 :].rstrip()
+    if key.column != 1 or comment.lstrip()[:1] not in ("", "#"):
         return None
     start = _offset(text, key.line, 1)
     end = start + len(row)
     ending = "\r\n" if text.startswith("\r\n", end) else text[end : end + 1]
-    return start, end + len(ending), ending
+    return start, end + len(ending), ending, comment
 
 
 def _move(entry: Entry, value: str, target: Path, source: Source) -> Fix | None:
     line = _own_line(entry, source)
     if line is None or source.entry(target) is not None:
         return None
-    start, end, ending = line
+    start, end, ending, comment = line
     file, steps = entry.key_span.file, [str(step) for step in target]
     depth = 0
     while depth < len(steps) - 1 and _is_here(source.entry(tuple(steps[: depth + 1])), file):
@@ -101,12 +116,16 @@ def _move(entry: Entry, value: str, target: Path, source: Source) -> Fix | None:
     if not depth:
         if source.entry(tuple(steps[:1])) is not None and _begins(source.entry(tuple(steps[:1])), file):
             return None  # something else than a mapping
-        return _edit(title, source, file, [(start, end, _block(steps, value, 0, ending or "\n", bool(ending)))])
+        return _edit(
+            title, source, file, [(start, end, _block(steps, value + comment, 0, ending or "\n", bool(ending)))]
+        )
     around = source.entry(tuple(steps[:depth]))
     assert around is not None
     text, span = source.texts[file], around.node.span
     first = _offset(text, span.line, span.column)
     if text[first] == "{":
+        if comment:
+            return None  # there is no place for it inside
         inner = value
         for step in reversed(steps[depth + 1 :]):
             inner = f"{{{step}: {inner}}}"
@@ -114,7 +133,7 @@ def _move(entry: Entry, value: str, target: Path, source: Source) -> Fix | None:
         return _edit(title, source, file, [(start, end, ""), (first + 1, first + 1, f"{steps[depth]}: {inner}{comma}")])
     if text[first] in "&*" or text[_offset(text, span.line, 1) : first].strip():
         return None
-    block = _block(steps[depth:], value, span.column - 1, ending or "\n", True)
+    block = _block(steps[depth:], value + comment, span.column - 1, ending or "\n", True)
     at = _offset(text, span.line, 1)
     return _edit(title, source, file, [(start, end, ""), (at, at, block)])
 

@@ -36,7 +36,7 @@ def selectors(words: Iterable[str], where: str) -> tuple[str, ...]:
             near = did_you_mean(selector.lower(), [rule.name for rule in rules]) or did_you_mean(
                 selector.upper(), [rule.code for rule in rules]
             )
-            raise SourceError(f"{where}: no rule is called `{selector}`{near}; `ava-loss rules` lists them")
+            raise SourceError(f"{where}: no rule is called `{selector}`{near or '; `ava-loss rules` lists them'}")
     return tuple("" if selector == "ALL" else selector for selector in found)
 
 

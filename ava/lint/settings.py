@@ -29,11 +29,11 @@ from typing import Any, get_args
 
 from ava.errors import Severity, SourceError, did_you_mean
 from ava.lint.select import selectors
+from ava.load.project import TABLE, find_table
 from ava.terms.advice import Dtype, Project
 
 __all__ = ["Settings", "find_settings", "read_settings"]
 
-TABLE = "[tool.ava-loss]"
 SEVERITIES = get_args(Severity)
 
 
@@ -66,35 +66,8 @@ def find_settings(start: str | os.PathLike[str]) -> Settings:
 
     Raises :class:`~ava.errors.SourceError` where it cannot be read, or says what it may not.
     """
-    folder = Path(os.path.abspath(start))  # noqa: PTH100
-    for parent in (folder, *folder.parents):
-        file = parent / "pyproject.toml"
-        table = _table(file)
-        if table is not None:
-            return read_settings(table, file)
-    return Settings()
-
-
-def _table(file: Path) -> Mapping[str, Any] | None:
-    """Return the table of ``file``, or None where the file or the table is not there."""
-    import tomllib
-
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
-    if "ava-loss" not in text:
-        return None
-    try:
-        tool = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
-        raise SourceError(f"{file}: not TOML: {error}") from error
-    table = tool.get("ava-loss") if isinstance(tool, dict) else None
-    if table is not None and not isinstance(table, dict):
-        raise SourceError(f"{file}: {TABLE} should be a table")
-    return table
+    found = find_table(start)
+    return Settings() if found is None else read_settings(found[1], found[0])
 
 
 def read_settings(table: Mapping[str, Any], file: Path) -> Settings:

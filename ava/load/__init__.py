@@ -3,7 +3,7 @@
 Knows no term and no field but ``extends``, ``version`` (whether each file has it) and ``description`` (for the
 list of presets). In the order of the work: ``text`` · ``events`` · ``resolver`` · ``build`` · ``read`` (or
 ``mapping``) · ``presets`` · ``extends`` · ``overrides`` · ``source``; ``frame`` draws a position, ``rules``
-documents the faults.
+documents the faults; ``project`` finds ``[tool.ava-loss]``.
 """
 
 from __future__ import annotations

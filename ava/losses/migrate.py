@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ava.config import VERSION, rules, validate
 from ava.config.migrations import MIGRATIONS, Step, upgrade, version_of
 from ava.config.write import flow
-from ava.errors import ArgumentTypeError, ArgumentValueError, Finding, Span, did_you_mean
+from ava.errors import ArgumentTypeError, ArgumentValueError, Finding, Rule, Span, did_you_mean
 from ava.load import load, load_text
 from ava.load.read import Document, read_document
 from ava.load.source import Entry, plain
@@ -148,7 +148,11 @@ def _wrong(flat: Mapping[str, Entry]) -> Iterator[Finding]:
     """Yield what is wrong with single keywords, each at its place."""
     for key, entry in flat.items():
         if key not in PLACES:
-            words = f"`{_shown(key)}` is not a keyword of UnifiedLoss{did_you_mean(key[:60], PLACES)}"
+            near = did_you_mean(key[:60], PLACES)
+            value = entry.node.value
+            if isinstance(value, dict) and any(name in PLACES for name in value):
+                near = f"; flat keywords stand at the top, or in a section called `{SECTION}`"
+            words = f"`{_shown(key)}` is not a keyword of UnifiedLoss{near}"
             yield rules.UNKNOWN_KEY.finding(words, entry.key_span, (key,))
             continue
         try:
@@ -156,7 +160,14 @@ def _wrong(flat: Mapping[str, Entry]) -> Iterator[Finding]:
         except ArgumentTypeError as error:
             yield rules.WRONG_TYPE.finding(_in_yaml(str(error)), entry.node.span, (key,))
         except ArgumentValueError as error:
-            yield rules.INVALID_VALUE.finding(_in_yaml(str(error)), entry.node.span, (key,))
+            yield _rule_of(str(error)).finding(_in_yaml(str(error)), entry.node.span, (key,))
+
+
+def _rule_of(message: str) -> Rule:
+    """Return the rule that a configuration's field would break with such a value."""
+    if " is not one of " in message:
+        return rules.UNKNOWN_VALUE
+    return rules.OUT_OF_RANGE if " should be " in message else rules.INVALID_VALUE
 
 
 def _in_yaml(message: str) -> str:

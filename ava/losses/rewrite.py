@@ -76,6 +76,8 @@ def _comment(path: tuple[str, ...], value: Any, given: Mapping[str, Any], docume
     parts = [f"was {', '.join(was)}"] if was else []
     if dotted == "primary.type" and "primary_loss_type" not in given:
         parts.append("the default of UnifiedLoss")
+    if dotted == "terms.eos_penalty" and not {"eos_penalty_weight", "min_sequence_length"} & given.keys():
+        parts.append("on with `eos_token_id`, as in UnifiedLoss")
     if path[-1] == "if_missing" or (isinstance(value, dict) and "if_missing" in value):
         parts.append(_SKIP)
     return "; ".join(parts)

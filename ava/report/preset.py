@@ -79,8 +79,8 @@ def _shares(told: Explanation) -> Child:
         for term in told.terms
     ]
     note = (
-        f"For a uniform prediction over {count(told.vocab_size)} tokens, penalties at their largest; by formula, not "
-        "measured. A dry run measures each term and its gradient."
+        f"For a uniform prediction over {count(told.vocab_size)} tokens, penalties at their largest in text that "
+        "repeats no n-gram; by formula, not measured. A dry run measures each term and its gradient."
     )
     heads = ("term", "share at the first step", "share after all schedules", "raw", "first weight")
     return [

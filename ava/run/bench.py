@@ -19,9 +19,10 @@ from ava.config import Config
 from ava.errors import ArgumentValueError
 from ava.plan.plan import Engine
 from ava.run.dry_run.decompose import leaves_of
-from ava.run.dry_run.instruments import clock, peak_bytes
+from ava.run.dry_run.instruments import break_reason, clock, peak_bytes
 from ava.run.dry_run.measure import _device, _name
 from ava.run.dry_run.ready import DTYPES, Request, eager_twin, make_ready
+from ava.run.dry_run.report import plain
 from ava.run.loss import Loss
 
 __all__ = ["CROSS_ENTROPY", "LOSS", "Benched", "Setting", "bench"]
@@ -87,7 +88,8 @@ class Benched:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         told = {name: value for name, value in asdict(self).items() if name != "setting"}
-        return {**asdict(self.setting), **told, "torch": torch.__version__, "ratios": self.ratios}
+        told["differences"] = {name: plain(value) for name, value in self.differences.items()}
+        return {**asdict(self.setting), **told, "ratios": self.ratios, "torch": torch.__version__}
 
 
 def bench(config: Config, setting: Setting, tell: Callable[[str], None] = lambda _: None) -> Benched:
@@ -136,7 +138,11 @@ def _bench(config: Config, setting: Setting, device: torch.device, tell: Callabl
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EagerFallbackWarning)
         began = time.perf_counter()
-        _taken(ours, leaves)
+        try:
+            _taken(ours, leaves)
+        except torch._dynamo.exc.Unsupported as error:
+            compiled, loss = False, eager_twin(loss)
+            notes.append(f"the loss does not compile, so it runs uncompiled: {break_reason(error)}")
         seconds = time.perf_counter() - began
     for warning in caught:
         if issubclass(warning.category, EagerFallbackWarning):
@@ -232,13 +238,13 @@ def _taken(side: Side, leaves: list[Tensor]) -> tuple[Tensor, tuple[Tensor | Non
 
 def _difference(one: tuple[Tensor, Sequence[Tensor | None]], other: tuple[Tensor, Sequence[Tensor | None]]) -> float:
     """Return the larger of the relative differences of the losses and of the gradients; infinite for what is NaN."""
-    worst = abs(one[0].item() - other[0].item()) / max(abs(other[0].item()), 1e-30)
+    found = [abs(one[0].item() - other[0].item()) / max(abs(other[0].item()), 1e-30)]
     for mine, reference in zip(one[1], other[1], strict=True):
         if mine is None or reference is None:
-            worst = max(worst, 0.0 if mine is reference else math.inf)
+            found.append(0.0 if mine is reference else math.inf)
             continue
         wide = torch.promote_types(mine.dtype, torch.float32)
         norm = torch.linalg.vector_norm(reference, dtype=wide).item()
         apart = torch.linalg.vector_norm(mine.to(wide) - reference.to(wide)).item()
-        worst = max(worst, apart / norm if norm else apart)
-    return worst if math.isfinite(worst) else math.inf
+        found.append(apart / norm if norm else apart)
+    return max(found) if all(map(math.isfinite, found)) else math.inf

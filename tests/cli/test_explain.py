@@ -192,3 +192,38 @@ def test_where_a_value_lies_in_its_range(run, weight, shown):
     assert (
         shown in run("explain", "standard", "ngram_penalty.weight", "--set", f"terms.ngram_penalty.weight={weight}").out
     )
+
+
+def test_a_field_of_a_term_is_explained_without_a_preset(run):
+    told = run("explain", "ngram_penalty.window", "--format", "json").json
+    assert (told["path"], told["value"], told["origin"]) == ("terms.ngram_penalty.window", 50, "default")
+    assert run("explain", "terms.ngram_penalty.window", "--format", "json").json == told
+    assert run("explain", "main_loss.label_smoothing", "--format", "json").json["path"] == "primary.label_smoothing"
+    assert "Positions to look back." in run("explain", "ngram_penalty.window").out
+    assert (
+        "| `terms.ngram_penalty.window` | 50 | default |"
+        in run("explain", "ngram_penalty.window", "--format", "markdown").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ngram_penalti"], "did you mean the term `ngram_penalty`?"),
+        (["ngram_penalty.windw"], "did you mean `window`?"),
+        (["standrd"], "did you mean `standard`?"),
+        (["standard", "temperature"], "did you mean `primary.temperature`?"),
+    ],
+)
+def test_a_word_that_is_nothing_is_2_and_says_what_is_near(run, words, said):
+    ran = run("explain", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_names_of_fields_stay_whole_beside_a_long_value(run, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "version: 1\nterms:\n  z_loss: {weight: {from: 0, to: 1e-3, steps: 2000, delay: 500, shape: cosine}}\n"
+    )
+    assert "padded_vocab_size" in run("explain", path).out

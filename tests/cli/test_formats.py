@@ -200,10 +200,24 @@ def test_every_format_is_alone_on_stdout_and_messages_on_stderr(run, wrong, tmp_
         ran = run("validate", wrong, "no/such.yaml", "--format", format, "--quiet")
         assert ran.code == 2, format
         assert ran.err == "error: no/such.yaml: No such file or directory\n", format
-        assert "no/such" not in ran.out or format is FindingsFormat.SARIF, format
+        told = format in (FindingsFormat.SARIF, FindingsFormat.JUNIT)  # a reader of the file alone has to know
+        assert ("no/such" in ran.out) == told, format
         target = tmp_path / f"report.{format}"
         filed = run("validate", wrong, "no/such.yaml", "--format", format, "--quiet", "--output", target)
         assert (filed.code, filed.out, target.read_text(encoding="utf-8")) == (2, "", ran.out), format
+
+
+def test_what_cannot_be_read_is_an_error_in_junit(run):
+    ran = run("validate", "standard", "no/such.yaml", "--format", "junit")
+    root = ElementTree.fromstring(ran.out)
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "0", "1")
+    assert [case.get("message") for case in root.iter("error")] == ["no/such.yaml: No such file or directory"]
+
+
+def test_nothing_is_counted_where_nothing_could_be_read(run):
+    for command in ("validate", "lint"):
+        ran = run(command, "no/such.yaml")
+        assert (ran.code, ran.out) == (2, "")
 
 
 def test_text_looks_right_at_80_and_at_200_columns(run, tmp_path, monkeypatch, golden):

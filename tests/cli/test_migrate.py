@@ -113,7 +113,7 @@ def test_contradictions_that_have_a_meaning_are_said(run, tmp_path):
         ("losses:\n  ngram_windw_size: 3\n", "AVA101", (2, 3), "did you mean `ngram_window_size`?"),
         ("{'eos_token_id': true}\n", "AVA103", (1, 18), "expected an integer"),
         ("use_mtp: 1\n", "AVA103", (1, 10), "expected `true` or `false`"),
-        ("mtp_type: depseek\n", "AVA108", (1, 11), "did you mean `deepseek`?"),
+        ("mtp_type: depseek\n", "AVA104", (1, 11), "did you mean `deepseek`?"),
         ("vocab_size: 9\neos_token_id: 9\n", "AVA113", (2, 15), "the last token is 8"),
         ("primary_loss_type: standard\ninitial_temperature: 2\n", "AVA108", (2, 22), "has no temperature"),
         ("use_mtp: true\nuse_mtp: true\n", "AVA002", (2, 1), "twice"),
@@ -383,3 +383,29 @@ def test_whatever_a_file_holds_ends_in_a_file_or_in_findings(content: dict[str, 
 def test_whatever_bytes_come(data: bytes | str) -> None:
     made = migrate(data, "x")
     assert (made.text is None) == bool(made.findings)
+
+
+def test_a_term_that_no_keyword_names_says_why_it_is_on(run, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"vocab_size": 10, "eos_token_id": 3}')
+    assert "  eos_penalty: {}  # on with `eos_token_id`, as in UnifiedLoss\n" in run("migrate", path).out
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("vocab_size: -3", "AVA105", "should be at least 1"),
+        ("primary_loss_type: deepsek", "AVA104", "did you mean `deepseek`?"),
+        ("use_mtp: yes", "AVA103", "expected `true` or `false`"),
+        ("temperature_bounds: [2.0, 0.5]", "AVA108", ""),
+        ("loss_config: {use_mtp: true}", "AVA101", "in a section called `losses`"),
+    ],
+)
+def test_a_wrong_keyword_breaks_the_rule_that_its_field_would(run, tmp_path, text, code, said):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"{text}\n")
+    ran = run("migrate", path, "--format", "json")
+    assert ran.code == 1
+    (finding,) = ran.json
+    assert finding["code"] == code
+    assert said in finding["message"]

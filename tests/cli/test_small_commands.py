@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ava import __version__
+from ava.cli.app import COMMANDS
 from ava.cli.rule import every_rule
 from ava.config import Config
 from ava.config.schema import schema_text
@@ -114,3 +115,105 @@ def test_json_is_alone_on_standard_output(run):
         ["explain", "z_loss"],
     ):
         json.loads(run(*arguments, "--format", "json").out)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, run):
+    """Return a project whose pyproject.toml names a folder of presets, with a file that builds on one of them."""
+    (tmp_path / "pyproject.toml").write_text('[tool.ava-loss]\npreset-path = "confs"\n')
+    (tmp_path / "confs").mkdir()
+    (tmp_path / "confs" / "mine.yaml").write_text("version: 1\ndescription: Ours\nextends: standard\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "x.yaml").write_text("version: 1\nextends: mine\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "validate mine sub",
+        "validate mine sub --quiet",
+        "lint mine sub",
+        "explain mine",
+        "explain sub/x.yaml eos_penalty",
+        "presets show mine --resolved",
+        "presets path mine",
+        "graph mine",
+        "graph sub/x.yaml",
+        "diff mine sub/x.yaml",
+        "init new.yaml --extends mine",
+        "report mine --no-run",
+    ],
+)
+def test_every_command_looks_for_presets_where_the_project_says(run, project, line):
+    assert run(*line.split()).code == 0
+
+
+def test_the_project_is_that_of_the_file_or_of_the_current_folder(run, project, tmp_path, monkeypatch):
+    assert "mine" in [preset["name"] for preset in run("presets", "list", "--format", "json").json]
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "pyproject.toml").write_text("[tool.ava-loss]\n")  # the nearest table counts, with the key or without
+    monkeypatch.chdir(outside)
+    assert run("validate", "../sub/x.yaml").code == 0
+    assert run("validate", "mine").code == 2
+    (outside / "pyproject.toml").write_text("[tool.ava-loss]\npreset-path = 3\n")
+    ran = run("validate", "standard")
+    assert (ran.code, ran.out) == (2, "")
+    assert "preset-path: expected a list of texts" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("[tool.ava-loss]\npreset_path = ['confs']", True),
+        ("[tool]\nava-loss.preset-path = ['confs']", True),
+        ("tool.ava-loss = {preset-path = ['confs']}", True),
+        ("tool = {ava-loss = {preset-path = ['confs']}}", True),
+        ("['tool'.\"ava-loss\"]\npreset-path = ['confs']", True),
+        ("[project]\nname = 'ava-loss'\n[project.scripts]\nava-loss = 'x'", False),
+    ],
+)
+def test_the_table_is_found_however_it_is_written(run, project, table, found):
+    (project / "pyproject.toml").write_text(table + "\n")
+    assert run("presets", "path", "mine").code == (0 if found else 2)
+
+
+def test_help_keeps_brackets_and_paragraphs(run):
+    assert "pip install 'ava-loss[torch]'" in run("dry-run", "--help").out
+    lines = [line.strip() for line in run("migrate", "--help").out.splitlines()]
+    assert "`losses:` section of a larger file. A file that is of the present version" in lines
+    for command in ("explain", "init"):
+        assert "[[" not in run(command, "--help").out
+
+
+@pytest.mark.parametrize(
+    "command", [*(name for name in COMMANDS if name != "presets"), "presets list", "presets show", "presets path"]
+)
+def test_options_that_every_command_has(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    said = run(*command.split(), "--help").out
+    wanted = {"--quiet", "--color"} | ({"--output"} if command != "init" else set())
+    assert {option for option in wanted if option not in said} == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "schema",
+        "graph moe",
+        "rules",
+        "rule AVA101",
+        "presets list",
+        "presets show moe",
+        "presets path moe",
+        "explain moe",
+    ],
+)
+def test_quiet_and_a_file_leave_the_result_as_it_is(run, line, tmp_path):
+    plain = run(*line.split())
+    target = tmp_path / "out"
+    filed = run(*line.split(), "--quiet", "--color", "never", "--output", target)
+    assert (filed.code, filed.out, filed.err) == (0, "", "")
+    assert target.read_text(encoding="utf-8") == plain.out

@@ -133,3 +133,22 @@ def test_no_document_makes_it_stumble(document: dict[str, Any]) -> None:
     for item in found:
         assert item.message.isprintable()
         assert len(item.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("terms: {eos_penalty: 0.1}", "write `{weight: 0.1}`"),
+        ("terms: {z_loss: true}", "write `{}` for its defaults"),
+        ("terms: {z_loss: off}", "write `null` to switch the term off"),
+        ("terms: {z_loss: false}", "write `null` to switch the term off"),
+        ("primary: deepseek", "write `{type: deepseek}`"),
+        ("compile: false", "write `{enabled: false}`"),
+        ("targets: true", "write `{shift: true}`"),
+        ("reduction: data_parallel", "write `{across: data_parallel}`"),
+    ],
+)
+def test_a_value_where_a_mapping_belongs_is_told_as_one(text: str, hint: str) -> None:
+    (found,) = findings(f"version: 1\n{text}\n")
+    assert found.code == "AVA103"
+    assert found.message.endswith(f"; {hint}")

@@ -46,6 +46,22 @@ def test_a_weight_that_comes_or_goes():
     assert said == "the weight was 0.5 and is 0 → 1 over 2000 steps after 10 (cosine); at its end ×2, +0.5"
 
 
+@pytest.mark.parametrize("key", ["eos_token_id", "pad_token_id", "ignore_index"])
+def test_token_0_is_a_token_and_ids_have_no_size(key):
+    said = consequence({"model": {key: 7}}, {"model": {key: 0}})
+    assert {"eos_token_id": "ends at token 0", "pad_token_id": "of token 0 do", "ignore_index": "of 0 no"}[key] in said
+    assert "×" not in said
+
+
+def test_what_is_learned_and_what_is_counted_over_ranks():
+    on = {"terms": {"z_loss": {}}}
+    assert "give `loss.parameters()` to the optimizer" in consequence(on, {**on, "balancing": "uncertainty"})
+    assert "nothing is learned" in consequence({**on, "balancing": "uncertainty"}, on)
+    ranks = {**on, "reduction": {"across": "data_parallel"}}
+    assert "over all ranks" in consequence(on, ranks)
+    assert "each rank" in consequence(ranks, on)
+
+
 def test_the_life_of_a_parameter():
     said = consequence(term("ngram_penalty", window=64), term("ngram_penalty", window=128))
     plans = [Plan(Config.load({"version": 1, **term("ngram_penalty", window=window)})) for window in (64, 128)]

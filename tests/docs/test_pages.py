@@ -15,10 +15,13 @@ import torch
 from pydantic import Field
 
 from ava import Config, Loss, Plan
+from ava.cli.rule import every_rule
 from ava.config import ROSTER
+from ava.lint.subject import Subject
 from ava.load import load_text
 from ava.plan.subjects import term_page
 from ava.terms import base
+from ava.terms.advice import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
 EAGER = {"compile.enabled": False}
@@ -54,7 +57,7 @@ def test_the_check_and_no_torch(tmp_path: Path) -> None:
 def test_a_page_tells_all(name: str) -> None:
     text = (DOCS / "terms" / f"{name}.md").read_text(encoding="utf-8")
     term, fields, _ = term_page(ROSTER.get(name))
-    for heading in ("Fields", "Needs", "Cost", "In a file"):
+    for heading in ("When it helps", "When it hurts", "Fields", "Needs", "Cost", "In a file"):
         assert f"\n## {heading}\n" in text
     assert term.formula in text
     for field in fields:
@@ -70,15 +73,19 @@ def test_a_page_tells_all(name: str) -> None:
         assert f"{needed}={needed}" in example
 
 
+DRAWN: dict[str, dict[str, Any]] = {
+    "focal_loss": {"gamma": 5.0},
+    "immediate_repetition_penalty": {},
+    "ngram_penalty": {"size": 1},
+    "eos_penalty": {},
+    "token_diversity_loss": {},
+}
+
+
 @pytest.mark.parametrize("p", [0.02, 0.4, 0.9])
 def test_the_curves_are_the_terms(generate: ModuleType, p: float) -> None:
     """A vocabulary of two tokens: the model gives ``p`` to token 1, and its context is token 1."""
-    terms: dict[str, dict[str, Any]] = {
-        "focal_loss": {"gamma": 5.0},
-        "immediate_repetition_penalty": {},
-        "ngram_penalty": {"size": 1},
-        "eos_penalty": {},
-    }
+    terms = DRAWN
     logits = torch.tensor([[[1 - p, p]] * 2], dtype=torch.float64).log()
     model = {"vocab_size": 2, "eos_token_id": 1}
     loss = Loss.load({"version": 1, "model": model, "terms": terms}, overrides=EAGER)
@@ -93,10 +100,29 @@ def test_the_curves_are_the_terms(generate: ModuleType, p: float) -> None:
         assert wrong[f"raw/{name}"].item() == pytest.approx(curve.value(p)), name
 
 
+@pytest.mark.parametrize("p", [0.02, 0.4, 0.9])
+@pytest.mark.parametrize("name", ["main_loss", *DRAWN])
+def test_the_slopes_are_the_gradients(generate: ModuleType, name: str, p: float) -> None:
+    target = 1 if name in ("main_loss", "focal_loss") else 0
+    context = torch.tensor([[1 - target] * 2])
+
+    def gradient(terms: dict[str, dict[str, Any]]) -> float:
+        logits = torch.tensor([[[1 - p, p]] * 2], dtype=torch.float64).log().requires_grad_()
+        loss = Loss.load({"version": 1, "model": {"vocab_size": 2, "eos_token_id": 1}, "terms": terms}, overrides=EAGER)
+        one_document = torch.zeros(1, 2, dtype=torch.int64)
+        loss(logits, torch.tensor([[-100, target]]), input_ids=context, segment_ids=one_document).backward()
+        assert logits.grad is not None
+        return logits.grad[0, 1, 1].item()
+
+    alone = gradient({})
+    added = alone if name == "main_loss" else gradient({name: {**DRAWN[name], "weight": 1.0}}) - alone
+    assert added == pytest.approx(generate.CURVES[name][1][-1].slope(p), rel=1e-4, abs=1e-6)
+
+
 def test_pictures_are_well_formed_and_shown(generate: ModuleType) -> None:
     for name, (_, lines) in generate.CURVES.items():
         root = ElementTree.parse(DOCS / "terms" / f"{name}.svg").getroot()
-        assert len(root.findall("{*}polyline")) == len(lines)
+        assert len(root.findall("{*}polyline")) == 2 * len(lines)
         assert f"]({name}.svg)" in (DOCS / "terms" / f"{name}.md").read_text(encoding="utf-8")
 
 
@@ -104,6 +130,20 @@ def test_links_lead_somewhere() -> None:
     for page in [*DOCS.glob("terms/*.md"), DOCS / "add-a-term.md", DOCS / "unified-loss.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#\w+)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_how_to_add_a_rule() -> None:
+    """The rule on the page finds its own example, and nothing in what to use instead; its code is free."""
+    (source,) = blocks((DOCS / "add-a-rule.md").read_text(encoding="utf-8"), "python")
+    names: dict[str, Any] = {}
+    exec(source, names)
+    rule = names["RULE"]
+    assert rule.code not in {other.code for other in every_rule()}
+    wrong, right = blocks(rule.doc, "yaml")
+    for text, found in ((wrong, 1), (right, 0)):
+        source_of = load_text(text)
+        subject = Subject(Config.load(dict(source_of.data)), source_of, Project())
+        assert len(list(rule.check(subject))) == found
 
 
 def test_how_to_add_a_term() -> None:

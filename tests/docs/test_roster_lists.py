@@ -11,7 +11,7 @@ from ava.config import ROSTER
 from ava.config.schema import document_schema
 
 ROOT = Path(__file__).parents[2]
-INTERFACE = {"__init__", "base", "fields", "items", "rows", "main_loss"}
+INTERFACE = {"__init__", "advice", "base", "fields", "items", "rows", "main_loss"}
 """Files of ``ava/terms`` that are no term of the roster: the interface, and the primary loss."""
 SHARED_REFERENCES = {
     "__init__", "experts", "head", "main_loss", "metrics", "naive", "positions", "rows", "samples", "temperature",

@@ -64,6 +64,27 @@ EDITS = {
         "terms: {ngram_penalty: {window: 64, windo: 32}}",
     ),
     "two near names": ("model: {xos_token_id: 1}", "model: {xos_token_id: 1}"),
+    "one much nearer than the other": ("model: {eos_token_idd: 1}", "model: {eos_token_id: 1}"),
+    "a legacy switch among the terms": (
+        "terms:\n    use_focal_loss: true   # why\n    z_loss: {}",
+        "terms:\n    focal_loss: {}   # why\n    z_loss: {}",
+    ),
+    "a legacy switch among the terms of one line": (
+        "terms: {use_focal_loss: true, z_loss: {}}",
+        "terms: {focal_loss: {}, z_loss: {}}",
+    ),
+    "one moves with its comment": (
+        "use_ngram_penalty: true  # why\ninitial_temperature: 1.2 # two",
+        "terms:\n  ngram_penalty: {}  # why\nprimary:\n  temperature:\n    initial: 1.2 # two",
+    ),
+    "one with a comment beside a mapping of one line": (
+        "use_ngram_penalty: true  # why\nterms: {z_loss: {}}",
+        "use_ngram_penalty: true  # why\nterms: {z_loss: {}}",
+    ),
+    "one that is off, with a comment": (
+        "use_ngram_penalty: false  # why",
+        "use_ngram_penalty: false  # why",
+    ),
     "nothing to do": ("terms: {z_loss: {}}", "terms: {z_loss: {}}"),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ava.cli import main
+from ava.cli.sources import expand
 from ava.config import Config, validate
 from ava.errors import ArgumentTypeError, AvaError, ConfigError, SourceError
 from ava.load import load
@@ -181,3 +182,13 @@ def test_what_is_no_configuration_in_python(
         Config.load(*arguments, **keywords)
     assert str(caught.value)
     assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_in_a_folder_is_no_configuration(tmp_path):
+    (tmp_path / "x.yaml").write_text("version: 1\n")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path, tmp_path / "*.yaml"):
+        failures: list[str] = []
+        assert list(expand([str(path)], None, failures)) == [str(tmp_path / "x.yaml")]
+        assert failures == []

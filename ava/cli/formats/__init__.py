@@ -50,7 +50,7 @@ def write_findings(
         quiet: whether text leaves out its last line.
         noun: what there is none of in a clean text: ``No errors in 2 files.``
         fail_on: the mildest severity that is a failure in JUnit's report.
-        failures: what could not be read; SARIF's invocation says so.
+        failures: what could not be read; SARIF's invocation and JUnit's report say so.
     """
     if format is FindingsFormat.TEXT:
         from ava.cli.render.findings import findings_text
@@ -74,7 +74,7 @@ def write_findings(
         return findings_sarif(findings, texts, failures)
     from ava.cli.formats.junit import findings_junit
 
-    return findings_junit(findings, texts, fail_on)
+    return findings_junit(findings, texts, fail_on, failures)
 
 
 def announce(findings: Sequence[Finding], texts: Mapping[str, str]) -> None:

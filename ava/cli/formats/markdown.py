@@ -29,11 +29,15 @@ def findings_table(findings: Sequence[Finding]) -> str:
     """Return the findings as a table, the worst first."""
     rows = ["| | rule | where | what |", "| --- | --- | --- | --- |"]
     rows += [
-        f"| {finding.severity} | [{finding.code}]({finding.url}) {finding.name} "
+        f"| {finding.severity} | {_linked(finding)} {finding.name} "
         f"| {_code(str(finding.span))} | {_prose(_said(finding))} |"
         for finding in worst_first(findings)
     ]
     return "\n".join(rows) + "\n"
+
+
+def _linked(finding: Finding) -> str:
+    return f"[{finding.code}]({finding.url})" if finding.url else finding.code
 
 
 def _detail(finding: Finding, text: str) -> str:

@@ -67,7 +67,7 @@ def _descriptor(finding: Finding, rule: Rule | None) -> dict[str, Any]:
     descriptor = {
         "id": finding.code,
         "name": pascal,
-        "helpUri": finding.url,
+        **({"helpUri": finding.url} if finding.url else {}),
         "defaultConfiguration": {"level": _LEVEL[level]},
         "properties": {"tags": ["ava-loss", finding.name]},
     }

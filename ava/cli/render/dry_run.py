@@ -43,6 +43,7 @@ def draw_measured(measured: Measured, request: Request) -> Iterator[RenderableTy
     if len(measured.parts.terms) > 2:
         yield heading("Conflicts")
         yield _conflicts(measured.parts.conflicts)
+        yield Text("")
         yield Text(_COSINES, "dim")
     yield heading("Run")
     yield _run(measured)

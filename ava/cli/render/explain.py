@@ -111,7 +111,8 @@ def weight_text(term: TermInfo) -> str:
 def sizes_note(told: Explanation) -> str:
     """Return what the untrained values are for."""
     size = f"{told.vocab_size} tokens" + (" (assumed: `model.vocab_size` is not set)" if told.assumed else "")
-    text = f"Untrained: the value for a uniform prediction over {size}; penalties at their largest."
+    text = f"Untrained: the value for a uniform prediction over {size}"
+    text += "; penalties at their largest, in text that repeats no n-gram."
     unknown = [term.name for term in told.terms if term.untrained is None]
     return text + (f" No formula tells it for {', '.join(unknown)}." if unknown else "")
 
@@ -121,6 +122,7 @@ def draw_fields(fields: Sequence[FieldInfo]) -> RenderableType:
     table = plain_table("", "value", "set in", "change", "usual")
     for column in table.columns:
         column.overflow = "fold"
+    table.columns[0].no_wrap = True  # names stay whole; a long value gives way
     for section, members in groupby(fields, lambda field: _section(field)):
         table.add_row(Text(section, "bold"))
         for field in members:

@@ -40,10 +40,10 @@ def findings_text(
     quiet: bool = False,
     noun: str = "error",
 ) -> str:
-    """Return each finding with its frame, and a last line that counts them among ``count`` files."""
+    """Return each finding with its frame, and a last line that counts them among ``count`` files, if there are any."""
     blocks = [_block(finding, texts, colored) for finding in findings]
-    if not quiet:
-        blocks.append(summary_line(findings, count, noun))
+    if not quiet and (findings or count):
+        blocks.append(summary_line(findings, count, noun) + _explained(findings))
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
@@ -72,6 +72,11 @@ def summary_line(findings: Sequence[Finding], count: int, noun: str = "error") -
     listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
     files = {finding.span.file for finding in findings} - {OVERRIDES}
     return f"Found {listed} in {_number(max(len(files), 1), 'file')}."
+
+
+def _explained(findings: Sequence[Finding]) -> str:
+    """Return a second line that says how to learn more of a finding, by the worst of them."""
+    return f"\nMore: ava-loss rule {worst_first(findings)[0].code}" if findings else ""
 
 
 def _number(count: int, word: str) -> str:

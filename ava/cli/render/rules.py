@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ava.errors import DOCS_URL, Rule
+from ava.errors import Rule, rule_url
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +24,7 @@ def summary(rule: Rule) -> str:
 
 def rule_dict(rule: Rule) -> dict[str, Any]:
     """Return a rule as JSON has it, without its documentation."""
-    return {"code": rule.code, "name": rule.name, "severity": rule.severity, "url": f"{DOCS_URL}{rule.name}/"}
+    return {"code": rule.code, "name": rule.name, "severity": rule.severity, "url": rule_url(rule.code, rule.name)}
 
 
 def rule_markdown(rule: Rule) -> str:

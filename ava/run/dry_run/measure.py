@@ -158,12 +158,12 @@ def _norm(tensor: Tensor) -> float:
 
 
 def _difference(one: tuple[Tensor, list[Tensor]], other: tuple[Tensor, list[Tensor]]) -> float:
-    """Return the larger of the relative differences of the totals and of the gradients."""
-    value = abs(one[0].item() - other[0].item()) / max(abs(other[0].item()), 1e-30)
+    """Return the largest of the relative differences of the totals and of the gradients; infinite if any is NaN."""
+    values = [abs(one[0].item() - other[0].item()) / max(abs(other[0].item()), 1e-30)]
     for mine, reference in zip(one[1], other[1], strict=True):
         norm = _norm(reference)
-        value = max(value, _norm(mine - reference) / norm if norm else _norm(mine))
-    return value
+        values.append(_norm(mine - reference) / norm if norm else _norm(mine))
+    return math.inf if any(math.isnan(value) for value in values) else max(values)
 
 
 def _timed(loss: Loss, inputs: Inputs, device: torch.device) -> tuple[float, float]:
