@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ava.compile.batch import Mode, active_needs, name_prepared, wanted_by
-from ava.compile.measure import Asked, Measured, measure_rows
+from ava.compile.measure import Asked, Measured, compute_dtype, measure_rows
 from ava.compile.rowsums import (
     MAIN,
     TARGETS_ONLY,
@@ -193,6 +193,7 @@ def _write_gradient(
 
 def _before_head(gradient: Tensor, logits: Tensor, scale: float, softcap: float | None) -> Tensor:
     """Return the gradient before ``x = softcap(scale · product + bias)``, from that with respect to ``x``."""
+    wide = gradient.to(compute_dtype(gradient.dtype))  # rounded once, at the end
     if softcap is not None:
-        gradient = gradient * (1 - (logits / softcap).square())
-    return gradient if scale == 1.0 else gradient * scale
+        wide = wide * (1 - (logits.to(wide.dtype) / softcap).square())
+    return (wide * scale).to(gradient.dtype)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 
 from ava.compile.batch import Measurements, Mode
 from ava.compile.chunk import Body, build_future_body, build_main_body, metric_names, sum_names
@@ -70,7 +71,7 @@ def measure_linear(plan: Plan, mode: Mode, given: LinearInput) -> Measurements:
     """Return what the terms say of the heads' logits, which never exist whole; differentiable in its sums."""
     device = given.hidden.device
     dtype = given.hidden.dtype
-    if torch.is_autocast_enabled(device.type) and dtype != torch.float64:
+    if is_autocast_available(device.type) and torch.is_autocast_enabled(device.type) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device.type)
     wide = compute_dtype(dtype)
     extras = given.extras

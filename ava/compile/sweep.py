@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 from torch.autograd.function import once_differentiable
 
 from ava.compile.chunk import Body, Chunk, Found
@@ -120,7 +122,7 @@ class LinearRows(torch.autograd.Function):
             sweep: the passes; it is used up.
             tensors: what the heads' indices speak of.
         """
-        with torch.no_grad(), torch.autocast(tensors[0].device.type, enabled=False):
+        with torch.no_grad(), _by_itself(tensors[0].device.type):
             answers = _sweep(sweep, tensors)
         ctx.dtypes = [(tensor.dtype, tensor.shape) for tensor in tensors]
         ctx.gradients = sweep.gradients
@@ -148,6 +150,24 @@ class LinearRows(torch.autograd.Function):
             if not held:
                 ctx.gradients = None
         return (None, *answers)
+
+
+@contextmanager
+def _by_itself(device_type: str) -> Iterator[None]:
+    """Turn off autocast, and the caller's hooks on saved tensors, under which `torch.func.grad` refuses to work.
+
+    Nothing in here is saved for a backward pass, so hooks (activation checkpointing, offloading) miss nothing.
+    """
+    hooks = []
+    while (top := torch._C._autograd._top_saved_tensors_default_hooks(False)) is not None:
+        hooks.append(top)
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    try:
+        with torch.autocast(device_type, enabled=False) if is_autocast_available(device_type) else nullcontext():
+            yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
 
 
 def _sweep(sweep: Sweep, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -227,18 +247,30 @@ def _chunk(
     gradient = sweep.gradients.get(head.hidden)
     if gradient is not None:
         target = gradient if head.slot is None else gradient[head.slot]
-        if isinstance(where, slice) and target.dtype == sweep.dtype:
-            target[where].addmm_(logits, matrix)
+        if isinstance(where, slice):
+            _add_product(target[where], logits, matrix)
         else:
-            target[where] += torch.mm(logits, matrix)
+            target[where] += _add_product(
+                torch.zeros(states.shape, dtype=target.dtype, device=target.device), logits, matrix
+            )
     gradient = sweep.gradients.get(head.weight)
     if gradient is not None:
         target = (gradient if head.weight_slot is None else gradient[head.weight_slot])[: one.columns]
-        if target.dtype == sweep.dtype:
-            target.addmm_(logits.T, states)
-        else:
-            target += torch.mm(logits.T, states)
+        _add_product(target, logits.T, states)
     if head.bias is not None and head.bias in sweep.gradients:
         target = sweep.gradients[head.bias][: one.columns]
         target += logits.sum(0, dtype=target.dtype) / head.scale
     return found
+
+
+def _add_product(target: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Add ``left @ right`` to ``target`` in place, in its dtype: 16-bit factors are summed in float32 and not rounded.
+
+    A sum over rows that is not yet divided by their number may leave the range of float16, and a gradient that is
+    rounded here and once more in the backward pass is worse than the one of whole logits.
+    """
+    if left.dtype == target.dtype:
+        return target.addmm_(left, right)
+    if target.is_cuda:
+        return target.add_(torch.mm(left, right, out_dtype=target.dtype))
+    return target.addmm_(left.to(target.dtype), right.to(target.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -52,9 +53,8 @@ class ContrastiveLoss(OwnMeanTerm):
         hidden = torch.where(kept[:, None], items.hidden, 0.0)
         norm = hidden.square().sum(1, keepdim=True)
         features = hidden * norm.clamp(min=1e-24).rsqrt()
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # a product that autocast would take in half precision
+        device = features.device.type  # a product that autocast would take in half precision
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             similarity = features @ features.T / self.temperature
         itself = torch.eye(similarity.shape[0], dtype=torch.bool, device=similarity.device)
         others = kept[None, :] & kept[:, None] & ~itself
