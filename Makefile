@@ -35,7 +35,7 @@ demo: $(READY)
 	@$(BIN)/python examples/train_small_lm.py --preset standard --minutes $(MINUTES)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -150,7 +150,9 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("keywords", "error", "message"), MISTAKES, ids=lambda value: str(value).partition(" at 0x")[0][:40])
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"), MISTAKES, ids=lambda value: str(value).partition(" at 0x")[0][:40]
+)
 def test_mistakes_name_the_keyword(keywords: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         UnifiedLoss(**keywords)

@@ -76,7 +76,7 @@ def test_two_ranks_equal_one_process(answers: Answers, name: str, way: str, chun
 def test_two_ranks_compiled(tmp_path: Path) -> None:
     for rank, found in enumerate(run_ranks(tmp_path, "compiled")):
         for way, answer in found.items():
-            close(answer, Case("every term", 7).run(way, None), rank)
+            close(answer, Case("certain", 7).run(way, None), rank)
 
 
 @pytest.mark.parametrize(("name", "way", "chunk"), list(cases()))
