@@ -58,7 +58,7 @@ def run(installed: Path, tmp_path: Path) -> Run:
 def test_its_own_tests_pass(run: Run) -> None:
     done = run("-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 passed" in done.stdout
+    assert "7 passed" in done.stdout
 
 
 def test_its_file_is_valid(run: Run) -> None:

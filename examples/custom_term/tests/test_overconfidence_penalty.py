@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from ava_overconfidence import OverconfidencePenalty
 from torch import Tensor
 
@@ -98,3 +99,28 @@ def test_untrained_value() -> None:
     for size in (5, 50):
         expected = reference(torch.zeros(1, 1, size), torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1), 3.0)
         assert term.untrained(size) == pytest.approx(expected.item())
+
+
+def test_on_every_engine(tmp_path: Path) -> None:
+    """Written once: from whole logits, from a head in chunks of rows, and from a shard of the vocabulary."""
+    torch.manual_seed(1)
+    hidden = torch.randn(2, 9, 4, dtype=torch.float64)
+    head = torch.randn(11, 4, dtype=torch.float64) * 2
+    targets = torch.randint(11, (2, 9))
+    source = {"version": 1, "terms": {"overconfidence_penalty": {"weight": 0.3, "entropy_floor": FLOOR}}}
+    loss = Loss.load(source, overrides={"compile.enabled": False, "compile.chunk_tokens": 4}, vocab_size=11)
+
+    def gradients(whole: bool) -> tuple[Tensor, Tensor, Tensor]:
+        states, weight = hidden.clone().requires_grad_(), head.clone().requires_grad_()
+        given = {"logits": states @ weight.T} if whole else {"hidden_states": states, "lm_head": weight}
+        total = loss(**given, targets=targets)
+        return total.detach(), *torch.autograd.grad(total, (states, weight))
+
+    for mine, expected in zip(gradients(whole=False), gradients(whole=True), strict=True):
+        torch.testing.assert_close(mine, expected)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    try:
+        shard = loss(hidden @ head.T, targets, process_group=dist.group.WORLD)
+        torch.testing.assert_close(shard, loss(hidden @ head.T, targets))
+    finally:
+        dist.destroy_process_group()
