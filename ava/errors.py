@@ -126,6 +126,17 @@ def rule_url(code: str, name: str) -> str | None:
     return f"{DOCS_URL}{name}/" if code.startswith("AVA") else None
 
 
+def documentation(does: str, bad: str, example: str, instead: str, language: str = "yaml") -> str:
+    """Return the documentation of a rule in its four sections; the two samples become blocks of ``language``."""
+    sections = (
+        ("What it does", does),
+        ("Why is this bad", bad),
+        ("Example", f"```{language}\n{example}\n```"),
+        ("Use instead", f"```{language}\n{instead}\n```"),
+    )
+    return "\n\n".join(f"## {title}\n\n{body}" for title, body in sections) + "\n"
+
+
 class AvaError(Exception):
     """Base of every error that ``ava`` raises on a user's input."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ava.errors import Rule, Severity
-from ava.terms.advice import documentation
+from ava.errors import Rule, Severity, documentation
 
 __all__ = ["RULES"]
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ava.errors import Finding, Rule, Span, did_you_mean
+from ava.errors import Finding, Rule, Span, did_you_mean, documentation
 from ava.lint.select import matches
-from ava.terms.advice import documentation
 
 __all__ = ["RULES", "Suppression", "comments", "suppressions"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject
-from ava.terms.advice import Advice, Project, documentation
+from ava.terms.advice import Advice, Project
 
 __all__ = ["RULES"]
 

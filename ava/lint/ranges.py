@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ava.errors import Path
+from ava.errors import Path, documentation
 from ava.lint.subject import ConfigRule, Subject, numbers
-from ava.terms.advice import Advice, documentation
+from ava.terms.advice import Advice
 from ava.terms.base import Schedule, Term
 
 __all__ = ["RULES"]

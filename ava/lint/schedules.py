@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject, numbers
-from ava.terms.advice import Advice, Project, documentation
+from ava.terms.advice import Advice, Project
 from ava.terms.base import Schedule
 
 __all__ = ["RULES"]

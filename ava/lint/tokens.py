@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject
-from ava.terms.advice import Advice, documentation
+from ava.terms.advice import Advice
 
 __all__ = ["RULES"]
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from ava.errors import Rule
+from ava.errors import Rule, documentation
 
 __all__ = ["RULES"]
 
 
 def _rule(code: str, name: str, does: str, bad: str, example: str, instead: str) -> Rule:
     """Return the rule with its documentation; the two samples become YAML blocks."""
-    sections = (
-        ("What it does", does),
-        ("Why is this bad", bad),
-        ("Example", f"```yaml\n{example}\n```"),
-        ("Use instead", f"```yaml\n{instead}\n```"),
-    )
-    return Rule(code, name, "error", "\n\n".join(f"## {title}\n\n{body}" for title, body in sections) + "\n")
+    return Rule(code, name, "error", documentation(does, bad, example, instead))
 
 
 SYNTAX_ERROR = _rule(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from ava.errors import Rule, Severity
+from ava.errors import Rule, Severity, documentation
 
 __all__ = ["BROKEN_DRY_RUN", "BROKEN_RECORD", "CUT_RECORD", "EMPTY_LOG", "RULES"]
 
 
 def _rule(code: str, name: str, severity: Severity, does: str, bad: str, example: str, instead: str) -> Rule:
-    sections = (
-        ("What it does", does),
-        ("Why is this bad", bad),
-        ("Example", f"```json\n{example}\n```"),
-        ("Use instead", f"```json\n{instead}\n```"),
-    )
-    return Rule(code, name, severity, "\n\n".join(f"## {title}\n\n{body}" for title, body in sections) + "\n")
+    return Rule(code, name, severity, documentation(does, bad, example, instead, "json"))
 
 
 BROKEN_RECORD = _rule(

@@ -190,7 +190,12 @@ class Loss(nn.Module):
         """
         if unknown:
             name = next(iter(unknown))
-            raise ArgumentTypeError(f"`{name}` is not an argument of Loss{did_you_mean(name, FORWARD_ARGUMENTS)}")
+            hint = did_you_mean(name, FORWARD_ARGUMENTS)
+            if name == "num_items_in_batch":  # what Hugging Face's Trainer passes
+                hint = (
+                    "; in a Trainer, pass `ava.integrations.huggingface.compute_loss_func(loss)` in place of the loss"
+                )
+            raise ArgumentTypeError(f"`{name}` is not an argument of Loss{hint}")
         given = {
             "logits": logits,
             "targets": targets,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ava.errors import Path, Rule
 
-__all__ = ["Advice", "Project", "TermRule", "documentation"]
+__all__ = ["Advice", "Project", "TermRule"]
 
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 
@@ -64,14 +64,3 @@ class TermRule(Rule):
 
     check: Callable[[Any, Project], Iterator[Advice]]
     project: Project = Project()
-
-
-def documentation(does: str, bad: str, example: str, instead: str) -> str:
-    """Return the documentation of a rule: its four sections, the two samples as blocks of YAML."""
-    sections = (
-        ("What it does", does),
-        ("Why is this bad", bad),
-        ("Example", f"```yaml\n{example}\n```"),
-        ("Use instead", f"```yaml\n{instead}\n```"),
-    )
-    return "\n\n".join(f"## {title}\n\n{body}" for title, body in sections) + "\n"

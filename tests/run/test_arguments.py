@@ -196,3 +196,9 @@ def test_wrong_tensors_of_the_other_terms() -> None:
         full(logits(), targets(), gate_logits=torch.randn(B, T, 4), expert_indices=torch.full((B, T, 2), 4))
     with pytest.raises(ArgumentValueError, match="`expert_outputs` should be"):
         build({"expert_diversity_loss": {}})(logits(), targets(), expert_outputs=torch.randn(4, B, T + 2, 3))
+
+
+def test_a_bare_loss_in_a_trainer_says_what_to_pass_instead() -> None:
+    loss_fn = ava.Loss.load({"version": 1}, overrides={"compile.enabled": False})
+    with pytest.raises(ArgumentTypeError, match=r"pass `ava\.integrations\.huggingface\.compute_loss_func\(loss\)`"):
+        loss_fn(torch.zeros(1, 2, 4), torch.zeros(1, 2, dtype=torch.int64), num_items_in_batch=2)

@@ -4,20 +4,14 @@ loss is not finite, which a diagnosis finds too).
 
 from __future__ import annotations
 
-from ava.errors import Rule, Severity
+from ava.errors import Rule, Severity, documentation
 
 __all__ = ["RULES"]
 
 
 def _rule(code: str, name: str, severity: Severity, does: str, bad: str, example: str, instead: str) -> Rule:
     """Return the rule with its documentation; the two samples become YAML blocks."""
-    sections = (
-        ("What it does", does),
-        ("Why is this bad", bad),
-        ("Example", f"```yaml\n{example}\n```"),
-        ("Use instead", f"```yaml\n{instead}\n```"),
-    )
-    return Rule(code, name, severity, "\n\n".join(f"## {title}\n\n{body}" for title, body in sections) + "\n")
+    return Rule(code, name, severity, documentation(does, bad, example, instead))
 
 
 GRAPH_BREAK = _rule(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from ava.terms.advice import Advice, Project, TermRule, documentation
+from ava.errors import documentation
+from ava.terms.advice import Advice, Project, TermRule
 from ava.terms.base import TARGET, Needs, RowTerm, Source, Statistic, Weight
 
 if TYPE_CHECKING:  # linting a YAML file must not import torch
