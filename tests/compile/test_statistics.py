@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ava.compile.measure import Asked, _exact_rest, _rest_log_sum, compute_dtype, ordered
+from ava.compile.measure import _PIECE, Asked, _exact_rest, _rest_log_sum, compute_dtype, ordered
 from ava.compile.statistics import RowStatistics
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
@@ -101,6 +101,27 @@ def test_values(kind: str, tau: float, width: int) -> None:
             for k, column in enumerate(row):
                 exact = log_p[i, column] if column >= 0 else torch.tensor(-torch.inf, dtype=torch.float64)
                 torch.testing.assert_close(answer[i, k], exact, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("width", [2 * _PIECE, 2 * _PIECE + 1, 3 * _PIECE - 5])
+@pytest.mark.parametrize("kind", ["random", "certain"])
+def test_rows_that_are_summed_in_pieces(kind: str, width: int) -> None:
+    x, teacher = logits(kind, width), teacher_logits(width)
+    expected = plainly(x, 1.3, teacher)
+    found, _ = statistics(x, frozenset(Statistic), [], tau=1.3, teacher=teacher, vocab_size=width)
+    certain = expected[Statistic.MAX_LOG_PROB] > CERTAIN
+    assert bool(certain.any()) is (kind == "certain")
+    for name, value in expected.items():
+        kept = certain if name is Statistic.MARGIN else torch.ones(3, dtype=torch.bool)
+        torch.testing.assert_close(found[name][kept], value[kept], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_maximum_that_stands_twice_counts_twice(dtype: torch.dtype) -> None:
+    x = torch.tensor([[2.0, 2.0, -9.0], [2.0, 1.0, 1.0]]).to(dtype)
+    found, _ = statistics(x, frozenset({Statistic.LSE, Statistic.MARGIN}), [], vocab_size=3)
+    torch.testing.assert_close(found[Statistic.LSE], x.float().logsumexp(1))
+    assert found[Statistic.MARGIN][0] == 0  # nothing is certain there
 
 
 def combined(
@@ -232,7 +253,7 @@ GAPPED = torch.tensor([[0.0, 1.0, 2.0], [0.0, -80.0, -90.0], [150.0, 0.0, 1.0], 
 def test_rest_log_sum_is_exact_where_the_sum_underflows(tau: float) -> None:
     inverse = torch.tensor(1 / tau)
     z = GAPPED / tau
-    found = _rest_log_sum(GAPPED, inverse, rest(z))
+    found = _rest_log_sum(GAPPED, inverse, rest(z), rest(z).log())
     exact = torch.tensor([[1.0, 0.0], [-80.0, -90.0], [1.0, 0.0], [-2000.0, -2001.0]]).double() / tau
     expected = exact.logsumexp(1) - torch.tensor([2.0, 0.0, 150.0, 0.0]).double() / tau
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-7)
@@ -241,18 +262,20 @@ def test_rest_log_sum_is_exact_where_the_sum_underflows(tau: float) -> None:
 
 def test_rest_log_sum_without_any_other_column() -> None:
     alone = torch.tensor([[3.0]])
-    assert float(_rest_log_sum(alone, torch.ones(()), rest(alone))) == -torch.inf
+    assert float(_rest_log_sum(alone, torch.ones(()), rest(alone), rest(alone).log())) == -torch.inf
 
 
 def test_rest_log_sum_away_from_the_cpu_looks_at_nothing() -> None:
     """There every row is taken again: a choice would need the host. ``meta`` runs that branch, without numbers."""
     meta = GAPPED.to("meta")
-    answer = _rest_log_sum._init_fn(meta, torch.ones((), device="meta"), torch.ones(4, device="meta"))
+    sums = torch.ones(4, device="meta")
+    answer = _rest_log_sum._init_fn(meta, torch.ones((), device="meta"), sums, sums)
     assert (answer.shape, answer.dtype) == ((4,), torch.float32)
 
 
 def test_operator_contract() -> None:
-    torch.library.opcheck(torch.ops.ava.rest_log_sum.default, (GAPPED, torch.tensor(0.5), rest(GAPPED)))
+    sums = rest(GAPPED)
+    torch.library.opcheck(torch.ops.ava.rest_log_sum.default, (GAPPED, torch.tensor(0.5), sums, sums.log()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
