@@ -23,13 +23,15 @@ from rule_pages import rule_pages
 from term_notes import HELPS, HURTS
 
 from ava.cli.render.explain_markdown import table, term_fields_markdown
-from ava.cli.render.words import cost_text, number, range_text, value_text
+from ava.cli.render.words import range_text, value_text
 from ava.config import ROSTER
 from ava.config.words import expected, field_schema
 from ava.config.words import range_text as limits_text
 from ava.losses.keywords import DEFAULTS, PLACES, WORDS, Keywords
+from ava.numbers import number
 from ava.plan.explain_term import TermInfo, paragraphs
 from ava.plan.subjects import term_page
+from ava.plan.words import cost_text
 from ava.terms.base import Candidates, Kind, Needs, Pick, Source, Statistic
 from ava.terms.main_loss import Temperature
 

@@ -166,16 +166,17 @@ def _show_fields(
     elif format is Format.MARKDOWN:
         from ava.cli.render.explain_markdown import fields_markdown, term_markdown
 
-        out.write((term_markdown(term) if term is not None else "") + fields_markdown(fields))
+        out.write((term_markdown(term, whole=True, share=share) if term is not None else "") + fields_markdown(fields))
     elif format is Format.HTML:
         from ava.cli.render.explain_html import subject_html
 
-        out.write(subject_html(name, term, fields))
+        out.write(subject_html(name, term, fields, share))
     else:
-        from ava.cli.render.explain import draw_field, draw_fields, draw_term
+        from ava.cli.render.explain import draw_field, draw_fields, draw_term, size_rows
 
         if term is not None:
-            out.draw(draw_term(term, whole=True), "", draw_fields(fields))
+            more = size_rows(term, share) if share is not None else []
+            out.draw(draw_term(term, whole=True, more=more), "", draw_fields(fields))
         elif len(fields) > 1:
             out.draw(draw_fields(fields))
         else:

@@ -80,9 +80,11 @@ def use_color(color: Color, stream: Any) -> bool:
     """Return whether to write colour to ``stream`` (None for a file)."""
     if color is not Color.AUTO:
         return color is Color.ALWAYS
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or stream is None:
+    if os.environ.get("NO_COLOR") or stream is None:
         return False
-    return bool(stream.isatty())
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and bool(stream.isatty())
 
 
 def dumps(value: Any) -> str:

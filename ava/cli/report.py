@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = ["register"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class Sizes:
     """What a dry run draws: the options of ``dry-run`` that a report takes too."""
 
     scenario: Scenario
@@ -87,27 +88,49 @@ def report(
 
     Works offline, in light and dark, and on paper. `--no-run` leaves out what is measured, and needs no torch. A
     saved dry run beside a preset takes the place of running it.
+
+    Without --output, a page is not printed to a terminal but written to a new file, as `run.html` for `run.jsonl`.
     """
-    from ava.cli.output import Output
+    from ava.cli.output import Output, create_file, say
     from ava.report.kinds import Kind, kind_of
 
     out = Output(output, Color.NEVER)
+    new_file = _new_file(sources) if output is None and sys.stdout.isatty() else None
     kinds = [kind_of(source) for source in sources]
     found: Sequence[Found]
     if set(kinds) == {Kind.LOG}:
         page, found = _of_logs(sources, title)
     else:
         reference, saved = _pair(sources, kinds)
-        shape = Shape(
+        shape = Sizes(
             scenario, batch, seq_len, vocab_size, dtype, device, engine, steps, at_step, seed, compile
         )  # fmt: skip
         page, found = _of_preset(reference, saved, shape if run else None, title, sets, preset_path, (quiet, color))
-    out.write(page)
+    if new_file is None:
+        out.write(page)
+    else:
+        create_file(new_file, page)
+        say(f"written to {new_file}")
     if not quiet and set(kinds) == {Kind.LOG}:
         _say(found)
     order = [item.value for item in Severity]
     failing = order[: order.index(fail_on.value) + 1]
     raise typer.Exit(1 if any(finding.severity in failing for finding in found) else 0)
+
+
+def _new_file(sources: Sequence[str]) -> Path:
+    """Return the file for a page that nobody says where to write: named after its one source, in this folder.
+
+    Raises:
+        SourceError: there is such a file already.
+    """
+    from ava.errors import SourceError
+
+    name = Path(sources[0]).stem if len(sources) == 1 else ""
+    path = Path(f"{name.strip('-') or 'report'}.html")
+    if path.exists():
+        raise SourceError(f"{path}: there is a file of that name already; `--output {path}` replaces it")
+    return path
 
 
 def _pair(sources: Sequence[str], kinds: Sequence[Kind]) -> tuple[str | None, str | None]:
@@ -137,7 +160,7 @@ def _of_logs(paths: Sequence[str], title: str | None) -> tuple[str, Sequence[Fin
 def _of_preset(
     reference: str | None,
     saved: str | None,
-    shape: Shape | None,
+    shape: Sizes | None,
     title: str | None,
     sets: Sequence[str] | None,
     preset_path: Sequence[Path] | None,
@@ -152,15 +175,16 @@ def _of_preset(
         assert run is not None
         return dry_run_page(run, title=title), run.findings
     from ava.plan.explain import explain
+    from ava.plan.explain_engines import Shape
 
     config = load_config(reference, sets, preset_path)
     if run is None and shape is not None:
         run = _measure(config, shape, *manner)
-    rows = shape.batch * shape.length if shape is not None else 512
-    return preset_page(explain(config), run, rows=rows, title=title), run.findings if run is not None else ()
+    call = Shape(4, 128, "float32") if shape is None else Shape(shape.batch, shape.length, shape.dtype.value)
+    return preset_page(explain(config, call), run, title=title), run.findings if run is not None else ()
 
 
-def _measure(config: Config, shape: Shape, quiet: bool, color: Color) -> DryRun:
+def _measure(config: Config, shape: Sizes, quiet: bool, color: Color) -> DryRun:
     """Run the configuration dry; this, and nothing else of a report, imports torch."""
     from ava.cli.formats.data import finding_dict
     from ava.cli.progress import need_torch, stages

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ava.errors import Path
+from ava.numbers import short
 from ava.terms.base import Term
 
 __all__ = ["choices", "expected", "field_schema", "got", "keys", "range_text", "subject"]
@@ -105,7 +106,7 @@ def range_text(schemas: tuple[dict[str, Any], ...]) -> str | None:
     """Return the range of a number: ``at least 0 and below 1``."""
     for schema in schemas:
         words = [
-            f"{word} {schema[key]:g}"
+            f"{word} {short(schema[key])}"
             for key, word in (
                 ("minimum", "at least"),
                 ("exclusiveMinimum", "above"),
@@ -130,7 +131,7 @@ def number(value: float) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     text = repr(value)
-    return text if len(text) <= 24 else f"{float(value):g}"
+    return text if len(text) <= 24 else short(float(value))
 
 
 def got(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject
+from ava.numbers import short
 from ava.terms.advice import Advice
 from ava.terms.base import Schedule
 
@@ -16,7 +17,7 @@ def _focal_with_smoothing(subject: Subject) -> Iterator[Advice]:
     primary, focal = subject.config.primary, subject.config.terms.focal_loss
     if focal is not None and primary.label_smoothing:
         yield Advice(
-            f"`focal_loss` with `label_smoothing` {primary.label_smoothing:g}: smoothing holds the target's "
+            f"`focal_loss` with `label_smoothing` {short(primary.label_smoothing)}: smoothing holds the target's "
             "probability below 1, where the focal term has stopped caring; keep one of them",
             ("terms", "focal_loss"),
             (("primary", "label_smoothing"),),
@@ -67,8 +68,8 @@ def _unreachable_usage(subject: Subject) -> Iterator[Advice]:
     if abs(usage * experts - 1) < 0.02:
         return
     yield Advice(
-        f"`target_expert_usage` {usage:g} for each of {experts} experts sums to {usage * experts:g}, and loads sum to "
-        f"1; write {1 / experts:.4g}, or leave it out",
+        f"`target_expert_usage` {short(usage)} for each of {experts} experts sums to {short(usage * experts)}, "
+        f"and loads sum to 1; write {short(1 / experts, 4)}, or leave it out",
         ("terms", "moe_balance_loss", "target_expert_usage"),
         (("model", "num_experts"),),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject
+from ava.numbers import short
 from ava.terms.advice import Advice, Project
 
 __all__ = ["RULES"]
@@ -65,8 +66,8 @@ def _tight_softcap(subject: Subject) -> Iterator[Advice]:
     if odds < math.log(SURE / (1 - SURE)):
         most = 1 / (1 + math.exp(-odds))
         yield Advice(
-            f"with `logit_softcap` {model.logit_softcap:g} no token of {model.vocab_size:,} can have a probability "
-            f"above {most:.2g}; write {_up(needed)} or more",
+            f"with `logit_softcap` {short(model.logit_softcap)} no token of {model.vocab_size:,} can have a "
+            f"probability above {short(most, 2)}; write {_up(needed)} or more",
             ("model", "logit_softcap"),
             (("model", "vocab_size"), ("primary", "temperature", "initial")),
         )
@@ -74,7 +75,7 @@ def _tight_softcap(subject: Subject) -> Iterator[Advice]:
 
 def _up(value: float) -> str:
     """Return a cap that is enough: a whole number, where it is not astronomic."""
-    return str(math.ceil(value)) if value < 1e6 else f"{value * 1.01:.2g}"
+    return str(math.ceil(value)) if value < 1e6 else short(value * 1.01, 2)
 
 
 def _vanishing(subject: Subject) -> Iterator[Advice]:

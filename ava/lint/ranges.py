@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ava.errors import Path, documentation
 from ava.lint.subject import ConfigRule, Subject, numbers
+from ava.numbers import short
 from ava.terms.advice import Advice
 from ava.terms.base import Schedule, Term
 
@@ -22,11 +23,11 @@ def _outside(value: float, limits: tuple[float, float]) -> str | None:
 
 
 def _shown(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) and abs(value) < 10**15 else f"{min(value, HUGE):g}"
+    return f"{value:,}" if isinstance(value, int) and abs(value) < 10**15 else short(min(value, HUGE))
 
 
 def _usual(limits: tuple[float, float]) -> str:
-    return f"{limits[0]:g} to {limits[1]:g}"
+    return f"{short(limits[0])} to {short(limits[1])}"
 
 
 def _weights(subject: Subject) -> Iterator[Advice]:
@@ -37,7 +38,7 @@ def _weights(subject: Subject) -> Iterator[Advice]:
         where = _outside(term.weight, limits)
         if where and not _is_idle(term):
             yield Advice(
-                f"`{term.name}.weight` {term.weight:g} is {where} the usual range; write {_usual(limits)}",
+                f"`{term.name}.weight` {short(term.weight)} is {where} the usual range; write {_usual(limits)}",
                 ("terms", term.name, "weight"),
             )
 
@@ -56,7 +57,7 @@ def _schedules(subject: Subject) -> Iterator[Advice]:
             # On its way a weight may be small; a schedule that ends at 0 switches the term off.
             if where == "above" or (where == "below" and value and path[-1] == "to"):
                 yield Advice(
-                    f"`{term.name}.weight` {'starts' if path[-1] == 'from' else 'ends'} at {value:g}, {where} the "
+                    f"`{term.name}.weight` {'starts' if path[-1] == 'from' else 'ends'} at {short(value)}, {where} the "
                     f"usual range; write {_usual(limits)}",
                     path,
                 )
@@ -71,8 +72,8 @@ def _dominating(subject: Subject) -> Iterator[Advice]:
         if raw is not None and vocab_size > 2 and weight * raw > main:
             others: tuple[Path, ...] = (("model", "vocab_size"), ("terms", term.name))
             yield Advice(
-                f"`{term.name}` begins at {weight:g} × {raw:.3g} = {weight * raw:.3g}, more than the main loss "
-                f"(ln V = {main:.3g}); keep its weight below {_below(main / raw)}",
+                f"`{term.name}` begins at {short(weight)} × {short(raw, 3)} = {short(weight * raw, 3)}, more than the "
+                f"main loss (ln V = {short(main, 3)}); keep its weight below {_below(main / raw)}",
                 path,
                 others,
             )
@@ -82,7 +83,7 @@ def _below(value: float) -> str:
     if not value:
         return "0"
     digits = 10 ** (math.floor(math.log10(value)) - 1)
-    return f"{math.floor(value / digits) * digits:.2g}"
+    return short(math.floor(value / digits) * digits, 2)
 
 
 def _fields(subject: Subject) -> Iterator[Advice]:
@@ -106,7 +107,7 @@ def _label_smoothing(subject: Subject) -> Iterator[Advice]:
     if where and primary.label_smoothing:
         effect = "blurs what the data says" if where == "above" else "hardly acts"
         yield Advice(
-            f"`label_smoothing` {primary.label_smoothing:g} {effect}; usual are 0, or {_usual(limits)}",
+            f"`label_smoothing` {short(primary.label_smoothing)} {effect}; usual are 0, or {_usual(limits)}",
             ("primary", "label_smoothing"),
         )
 
@@ -121,7 +122,8 @@ def _temperature_rate(subject: Subject) -> Iterator[Advice]:
     if where and high - low >= 2 * temperature.rate:
         effect = "makes it jump" if where == "above" else f"needs {(high - low) / temperature.rate:,.0f} steps to cross"
         yield Advice(
-            f"`temperature.rate` {temperature.rate:g} {effect} between its bounds; usual are {_usual(limits)} a step",
+            f"`temperature.rate` {short(temperature.rate)} {effect} between its bounds; "
+            f"usual are {_usual(limits)} a step",
             ("primary", "temperature", "rate"),
             (("primary", "temperature", "bounds"),),
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject, numbers
+from ava.numbers import short
 from ava.terms.advice import Advice, Project
 from ava.terms.base import Schedule
 
@@ -28,8 +29,8 @@ def _constant_schedule(subject: Subject) -> Iterator[Advice]:
         weight = term.weight
         if isinstance(weight, Schedule) and weight.start == weight.to != 0:
             yield Advice(
-                f"`{term.name}.weight` goes from {weight.start:g} to {weight.to:g}, which is no change; write "
-                f"`weight: {weight.to:g}`",
+                f"`{term.name}.weight` goes from {short(weight.start)} to {short(weight.to)}, which is no change; "
+                f"write `weight: {short(weight.to)}`",
                 ("terms", term.name, "weight"),
             )
 
@@ -57,8 +58,8 @@ def _never_ends(subject: Subject) -> Iterator[Advice]:
         end = weight.delay + weight.steps
         if weight.delay < steps < end:
             yield Advice(
-                f"`{name}.weight` reaches {weight.to:g} after {end:,} steps, and training ends after {steps:,}, at "
-                f"{weight.at(steps):.3g}; write `steps: {steps - weight.delay}` or less",
+                f"`{name}.weight` reaches {short(weight.to)} after {end:,} steps, and training ends after {steps:,}, "
+                f"at {short(weight.at(steps), 3)}; write `steps: {steps - weight.delay}` or less",
                 ("terms", name, "weight", "steps"),
                 (("terms", name, "weight", "delay"),),
             )

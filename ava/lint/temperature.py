@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ava.errors import documentation
 from ava.lint.subject import ConfigRule, Subject
+from ava.numbers import short
 from ava.terms.advice import Advice
 from ava.terms.main_loss import Temperature
 
@@ -30,8 +31,8 @@ def _initial_outside_bounds(subject: Subject) -> Iterator[Advice]:
     if temperature is not None and _outside_bounds(temperature):
         low, high = temperature.bounds
         yield Advice(
-            f"`temperature.initial` {temperature.initial:g} is outside its bounds, {low:g} to {high:g}, and jumps "
-            "there at the first adaptation; start within them",
+            f"`temperature.initial` {short(temperature.initial)} is outside its bounds, {short(low)} to {short(high)}, "
+            "and jumps there at the first adaptation; start within them",
             _INITIAL,
             (_BOUNDS,),
         )
@@ -50,7 +51,8 @@ def _frozen(subject: Subject) -> Iterator[Advice]:
         )
     elif low == high:
         yield Advice(
-            f"an adaptive temperature with both bounds at {low:g} never moves; widen them, or write `adaptive: false`",
+            f"an adaptive temperature with both bounds at {short(low)} never moves; "
+            "widen them, or write `adaptive: false`",
             _BOUNDS,
             (_ADAPTIVE,),
         )
@@ -92,13 +94,13 @@ def _wide_bounds(subject: Subject) -> Iterator[Advice]:
     (low, high), (lowest, highest) = temperature.bounds, temperature.recommended["bounds"]
     if low < lowest or high > highest:
         effect = (
-            f"at {low:g} gradients are {1 / low:.3g} times as large"
+            f"at {short(low)} gradients are {short(1 / low, 3)} times as large"
             if low < lowest
-            else f"at {high:g} every prediction is nearly flat"
+            else f"at {short(high)} every prediction is nearly flat"
         )
         yield Advice(
-            f"`temperature.bounds` {low:g} to {high:g} are wide: {effect}; keep them within {lowest:g} and "
-            f"{highest:g}, or 0.7 and 1.5 for a run that must stay stable",
+            f"`temperature.bounds` {short(low)} to {short(high)} are wide: {effect}; "
+            f"keep them within {short(lowest)} and {short(highest)}, or 0.7 and 1.5 for a run that must stay stable",
             _BOUNDS,
         )
 
@@ -110,8 +112,9 @@ def _narrow_bounds(subject: Subject) -> Iterator[Advice]:
     low, high = temperature.bounds
     if 0 < high - low < 2 * temperature.rate:
         yield Advice(
-            f"`temperature.bounds` {low:g} to {high:g} are less than two steps of `rate` {temperature.rate:g} apart, "
-            "so the temperature only jumps between them; widen them, or lower the rate",
+            f"`temperature.bounds` {short(low)} to {short(high)} are less than two steps of "
+            f"`rate` {short(temperature.rate)} apart, so the temperature only jumps between them; "
+            "widen them, or lower the rate",
             _BOUNDS,
             (_RATE,),
         )
@@ -124,9 +127,11 @@ def _start(subject: Subject) -> Iterator[Advice]:
     low, high = temperature.recommended["initial"]
     value = temperature.initial
     if not low <= value <= high:
-        effect = "flattens every prediction" if value > high else f"makes gradients {1 / value:.3g} times as large"
+        effect = (
+            "flattens every prediction" if value > high else f"makes gradients {short(1 / value, 3)} times as large"
+        )
         yield Advice(
-            f"`temperature.initial` {value:g} {effect}; start at 1, or within {low:g} and {high:g}",
+            f"`temperature.initial` {short(value)} {effect}; start at 1, or within {short(low)} and {short(high)}",
             _INITIAL,
             (_ADAPTIVE, _BOUNDS) if temperature.adaptive else (_ADAPTIVE,),
         )

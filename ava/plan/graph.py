@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ava.numbers import short
 from ava.plan.explain_term import MAIN
 from ava.plan.plan import Plan
 from ava.terms.base import Needs, Schedule, Weight
@@ -60,4 +61,4 @@ def _id(term: str) -> str:
 
 
 def _weight(weight: Weight) -> str:
-    return f"{weight.start:g} → {weight.to:g}" if isinstance(weight, Schedule) else f"{weight:g}"
+    return f"{short(weight.start)} → {short(weight.to)}" if isinstance(weight, Schedule) else short(weight)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from ava.numbers import short
 from ava.terms.base import Schedule, Section, Statistic, is_runtime
 
 if TYPE_CHECKING:
@@ -116,10 +117,9 @@ def _fields(section: Section) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Schedule):
-        delay = f" after {value.delay}" if value.delay else ""
-        return f"{value.start:g} → {value.to:g} over {value.steps} steps{delay} ({value.shape})"
+        return value.text
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_text, value))}]"
-    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+    return short(value) if isinstance(value, float) else "null" if value is None else str(value)

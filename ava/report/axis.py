@@ -72,8 +72,8 @@ def values_axis(values: Sequence[float], *, log: bool | None = None) -> Axis:
     middle = sorted(values)[len(values) // 2]
     if log is not False and low > 0 and (log or high / _WIDE > middle) and high > low:
         room = (math.log10(high) - math.log10(low)) * 0.05
-        start, end = 10.0 ** (math.log10(low) - room), math.log10(high) + room
-        return Axis(max(start, 1e-307), 10.0 ** min(end, 308.0), log=True)
+        start, end = math.log10(low) - room, math.log10(high) + room
+        return Axis(10.0**start or low, 10.0**end if end < 308 else sys.float_info.max, log=True)
     if low == high:
         room = abs(low) * 0.1 or 1.0
     else:

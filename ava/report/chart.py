@@ -143,7 +143,9 @@ def _grid(across: Axis, up: Axis, small: bool) -> str:
 def _labels(across: Axis, up: Axis, small: bool) -> list[Html]:
     """Return the labels of both axes, which are text of the page: they stay legible at every width."""
     labels = [
-        element("span", number(tick, 6), class_="y", style=f"top:{_y(up, tick) / 10:.5g}%", aria_hidden="true")
+        element(
+            "span", number(tick, 6, least=1e-3), class_="y", style=f"top:{_y(up, tick) / 10:.5g}%", aria_hidden="true"
+        )
         for tick in up.ticks(2 if small else 4)
     ]
     return labels + [

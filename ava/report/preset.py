@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ava.errors import ArgumentValueError
-from ava.plan import ENGINES, Cost, Engine, Plan
+from ava.numbers import short
+from ava.plan import Cost, Plan
 from ava.plan.explain import Explanation
 from ava.plan.explain_term import TermInfo
+from ava.plan.words import memory_note, needs_text, term_cost
 from ava.report.axis import steps_axis, values_axis
 from ava.report.bars import bar
 from ava.report.chart import Line, line_chart
@@ -25,8 +27,8 @@ __all__ = ["dry_run_page", "preset_page"]
 _POINTS = 101
 
 
-def preset_page(told: Explanation, run: DryRun | None = None, *, rows: int = 512, title: str | None = None) -> str:
-    """Return the page of ``told``, with what ``run`` measured. ``rows`` of logits are what engines' memory is for.
+def preset_page(told: Explanation, run: DryRun | None = None, *, title: str | None = None) -> str:
+    """Return the page of ``told``, with what ``run`` measured.
 
     Raises:
         ArgumentValueError: the dry run is of other terms.
@@ -37,7 +39,7 @@ def preset_page(told: Explanation, run: DryRun | None = None, *, rows: int = 512
     words = config.description.strip().splitlines()[0] if config.description and config.description.strip() else ""
     files = join([[" ← " if index else "", element("code", name)] for index, name in enumerate(told.files)])
     pairs: list[tuple[str, Child, Child]] = [
-        ("terms", str(len(told.terms)), "the main loss among them"),
+        ("terms", str(len(told.terms)), "the main loss among them" if told.plan.terms else "the main loss"),
         ("untrained loss", number(told.untrained_total), "at the first step, by formula"),
         ("vocabulary", count(told.vocab_size), "assumed: not set" if told.assumed else None),
     ]
@@ -51,7 +53,7 @@ def preset_page(told: Explanation, run: DryRun | None = None, *, rows: int = 512
         parts.append(Part("shares", "Untrained shares", _shares(told)))
     parts += [
         Part("weights", "Weights over the steps", _weights(told)),
-        Part("plan", "Plan", _plan(told, rows)),
+        Part("plan", "Plan", _plan(told)),
         Part("terms", "What each term is", element("div", map(_card, told.terms), class_="cards")),
         Part("values", "Values", _values(told)),
     ]
@@ -74,26 +76,33 @@ def dry_run_page(run: DryRun, *, title: str | None = None) -> str:
 
 
 def _shares(told: Explanation) -> Child:
-    first = [
-        [breakable(term.name), *_share_bars(told, term), number(term.untrained), number(term.weights[0])]
+    moving = any(isinstance(term.weight, Schedule) for term in told.terms)
+    rows = [
+        [breakable(term.name), *_share_bars(told, term, moving), number(term.untrained), number(term.weights[0])]
         for term in told.terms
     ]
     note = (
         f"For a uniform prediction over {count(told.vocab_size)} tokens, penalties at their largest in text that "
         "repeats no n-gram; by formula, not measured. A dry run measures each term and its gradient."
     )
-    heads = ("term", "share at the first step", "share after all schedules", "raw", "first weight")
+    after = ["share after all schedules"] if moving else []
+    heads = ("term", "share at the first step", *after, "raw", "first weight" if moving else "weight")
     return [
         element("p", note, class_="note"),
-        table("Each term's share of the untrained loss", heads, first, right=(3, 4), class_="shares"),
+        table(
+            "Each term's share of the untrained loss",
+            heads,
+            rows,
+            right=range(len(heads) - 2, len(heads)),
+            class_="shares",
+        ),
     ]
 
 
-def _share_bars(told: Explanation, term: TermInfo) -> list[Html]:
-    return [
-        bar(term.name, "the untrained loss at the first step", told.share(term)),
-        bar(term.name, "the untrained loss after all schedules", told.share(term, last=True), tone="other"),
-    ]
+def _share_bars(told: Explanation, term: TermInfo, moving: bool) -> list[Html]:
+    first = bar(term.name, "the untrained loss at the first step", told.share(term))
+    last = bar(term.name, "the untrained loss after all schedules", told.share(term, last=True), tone="other")
+    return [first, last] if moving else [first]
 
 
 def _weights(told: Explanation) -> Child:
@@ -130,14 +139,10 @@ def _at(weight: Weight, step: int) -> float:
 
 
 def _weight_words(weight: Weight) -> str:
-    if not isinstance(weight, Schedule):
-        return f"{number(weight)}, constant"
-    delay = f" after {count(weight.delay)}" if weight.delay else ""
-    over = f"over {plural(weight.steps, 'step')}{delay}"
-    return f"{number(weight.start)} → {number(weight.to)} {over}, {weight.shape}"
+    return weight.text if isinstance(weight, Schedule) else f"{short(weight)}, constant"
 
 
-def _plan(told: Explanation, rows: int) -> Child:
+def _plan(told: Explanation) -> Child:
     plan = told.plan
     asked = [("main_loss", plan.primary.needs()), *((planned.name, planned.needs) for planned in plan.terms)]
     needed: list[tuple[str, str, list[str]]] = []
@@ -151,20 +156,25 @@ def _plan(told: Explanation, rows: int) -> Child:
     for kind, items, of in kinds:
         needed += [(kind, item, [name for name, need in asked if item in of(need)]) for item in items]
     shared = [[item, kind, _names(names)] for kind, item, names in needed]
-    costs = [[breakable(planned.name), *_cost(planned.cost)] for planned in plan.terms]
-    costs.append(["everything", *_cost(plan.cost)])
-    heads = ("what leaving out … saves", "columns", "bytes kept", "flops", "more passes", "parameters")
+    engines = [[info.name, bytes_text(info.bytes), info.given] for info in told.engines]
     return [
         element("h3", "What is computed, and for whom"),
         table("What is computed, and for which terms", ("item", "kind", "for"), shared),
-        element("h3", "Cost of a row of logits, beyond the one pass over the vocabulary"),
-        table("Cost of each term for a row of logits", heads, costs, right=range(1, 6)),
-        element(
-            "h3",
-            f"Engines, and their memory for {plural(rows, 'row')} of {count(told.vocab_size)} float32 logits",
-        ),
-        table("Engines", ("engine", "statistics come from", "planned memory"), _engines(told, rows), right=(2,)),
+        _costs(plan) if plan.terms else None,
+        element("h3", "Engines, and their memory"),
+        table("Memory of each engine", ("engine", "memory", "given"), engines, right=(1,)),
+        element("p", prose(memory_note(told)), class_="note"),
         details("The plan as text", element("pre", str(plan), tabindex="0", class_="scroll")),
+    ]
+
+
+def _costs(plan: Plan) -> Child:
+    rows = [[breakable(planned.name), *_cost(planned.cost)] for planned in plan.terms]
+    rows.append(["everything", *_cost(plan.cost)])
+    heads = ("what leaving out … saves", "columns", "bytes kept", "flops", "more passes", "parameters")
+    return [
+        element("h3", "Cost of a row of logits, beyond the one pass over the vocabulary"),
+        table("Cost of each term for a row of logits", heads, rows, right=range(1, 6)),
     ]
 
 
@@ -177,34 +187,14 @@ def _cost(cost: Cost) -> list[Child]:
     return [count(getattr(cost, name)) if getattr(cost, name) else "–" for name in fields]
 
 
-_FROM: dict[Engine, str] = {
-    "logits": "logits that the model hands over",
-    "linear": "hidden states and the head, in chunks; logits never exist as a whole",
-    "vocab_parallel": "logits whose vocabulary is spread over ranks; the memory is for one rank that holds all",
-}
-
-
-def _engines(told: Explanation, rows: int) -> list[list[Child]]:
-    return [[engine, _FROM[engine], _memory(told.plan, engine, rows, told.vocab_size)] for engine in ENGINES]
-
-
-def _memory(plan: Plan, engine: Engine, rows: int, vocab_size: int) -> str:
-    if engine == "linear" and plan.config.model.hidden_size is None:
-        return "needs model.hidden_size"
-    return bytes_text(plan.memory(rows, vocab_size, 4, engine))
-
-
 def _card(term: TermInfo) -> Html:
-    needs = term.needs
-    words = [*sorted(map(str, needs.statistics)), *map(str, needs.picks), *sorted(needs.positions)]
-    words += [f"the argument {name}" for name in needs.inputs] + [f"model.{name}" for name in needs.model]
-    rows: list[tuple[str, Child]] = [
+    rows: list[tuple[Child, Child]] = [
         ("formula", element("code", term.formula)),
-        ("needs", " · ".join(words) or "nothing"),
+        ("needs", needs_text(term.needs)),
+        ("cost", term_cost(term)),
     ]
-    rows.append(("cost", "the one pass over the vocabulary" if term.cost is None else f"{term.cost} a row"))
     for field, (low, high) in term.recommended.items():
-        rows.append((f"usual {field}", f"{number(low)} – {number(high)}"))
+        rows.append((breakable(f"usual {field}"), f"{number(low)} – {number(high)}"))
     rows += [("source", anchor(_paper(source), source.link)) for source in term.sources]
     return element(
         "article",
@@ -240,11 +230,11 @@ def _values(told: Explanation) -> Child:
 
 def _value(value: object) -> str:
     if isinstance(value, dict) and "steps" in value:
-        return _weight_words(Schedule.model_validate(value))
+        return Schedule.model_validate(value).text
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return short(value) if isinstance(value, float) else str(value)

@@ -20,7 +20,7 @@ from ava.errors import ArgumentValueError
 from ava.plan.plan import Engine
 from ava.run.dry_run.decompose import leaves_of
 from ava.run.dry_run.instruments import break_reason, clock, peak_bytes
-from ava.run.dry_run.measure import _device, _name
+from ava.run.dry_run.measure import open_device, preset_name
 from ava.run.dry_run.ready import DTYPES, Request, eager_twin, make_ready
 from ava.run.dry_run.report import plain
 from ava.run.loss import Loss
@@ -100,7 +100,7 @@ def bench(config: Config, setting: Setting, tell: Callable[[str], None] = lambda
             drawn.
         CompileError: the configuration insists on compiling, and this machine cannot.
     """
-    device = _device(setting.device)
+    device = open_device(setting.device)
     try:
         return _bench(config, setting, device, tell)
     except (MemoryError, RuntimeError) as error:
@@ -165,7 +165,7 @@ def _bench(config: Config, setting: Setting, device: torch.device, tell: Callabl
         _taken(peers[CROSS_ENTROPY], list(rows.values())),
     )
     result = Benched(
-        preset=_name(config),
+        preset=preset_name(config),
         setting=setting,
         hidden_size=ready.hidden_size,
         threads=torch.get_num_threads(),

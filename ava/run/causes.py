@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from ava.errors import Finding, Path, Rule
+from ava.numbers import short
 from ava.run.dry_run import rules
 from ava.run.dry_run.judge import at
 from ava.run.examined import Examined, Place
@@ -68,8 +69,9 @@ def _inputs(call: Examined) -> Iterator[Found]:
         kind = str(seen.tensor.dtype).removeprefix("torch.")
         if math.isinf(seen.bad.value) and seen.tensor.dtype == torch.float16:
             text = (
-                f"{seen.bad}: overflow, {kind} ends at {torch.finfo(seen.tensor.dtype).max:g}; compute it in bfloat16 "
-                "or float32, or keep it small, as with `model.logit_softcap: 30.0` where the loss does the head"
+                f"{seen.bad}: overflow, {kind} ends at {short(torch.finfo(seen.tensor.dtype).max)}; compute it "
+                "in bfloat16 or float32, or keep it small, as with `model.logit_softcap: 30.0` where the loss does the "
+                "head"
             )
             yield seen.bad, _at(call, rules.OVERFLOW, text, ("model", "logit_softcap"))
         else:
@@ -91,8 +93,8 @@ def _overflowing_head(call: Examined) -> Iterator[Found]:
         size = call.loss.config.model.logit_scale * torch.dot(hidden.double(), head.double()).item()
         largest = torch.finfo(logits.dtype).max
         text = (
-            f"{place}: the head's product is {size:g}, and {str(logits.dtype).removeprefix('torch.')} ends at "
-            f"{largest:g}; pass `hidden_states` in bfloat16 or float32, or try `model.logit_scale: 1.0`"
+            f"{place}: the head's product is {short(size)}, and {str(logits.dtype).removeprefix('torch.')} ends at "
+            f"{short(largest)}; pass `hidden_states` in bfloat16 or float32, or try `model.logit_scale: 1.0`"
         )
         yield place, _at(call, rules.OVERFLOW, text, ("model", "logit_scale"))
         return
@@ -108,7 +110,7 @@ def _temperature(call: Examined) -> Iterator[Found]:
         return
     place = Place("temperature", (), None, None, value)
     text = (
-        f"the temperature is {value:g}; divided by it, the logits are no longer finite; try "
+        f"the temperature is {short(value)}; divided by it, the logits are no longer finite; try "
         f"`primary.temperature.initial: 1.0` and `primary.temperature.bounds: {_SAFE_BOUNDS}`"
     )
     yield place, _at(call, rules.BAD_TEMPERATURE, text, ("primary", "temperature"))
@@ -181,8 +183,8 @@ def _weights(call: Examined) -> Iterator[Found]:
         weight = planned.term.weight_at(int(call.loss.state.step))
         place = Place(f"weight of {planned.name}", (), None, None, weight)
         usual = type(planned.term).model_fields["weight"].default
-        advice = f"try `{'.'.join(map(str, path))}: {usual:g}`"
-        text = f"`{planned.name}` is {raw:g}, times its weight {weight:g} not finite; {advice}"
+        advice = f"try `{'.'.join(map(str, path))}: {short(usual)}`"
+        text = f"`{planned.name}` is {short(raw)}, times its weight {short(weight)} not finite; {advice}"
         yield place, _at(call, rules.WEIGHT_OVERFLOW, text, path)
 
 
@@ -210,7 +212,7 @@ def _term_at_fault(call: Examined, wrong: Sequence[str], gradients: Mapping[str,
         text = f"`{name}` is not finite{where}: {_too_large(call, row, position)}"
         if name != "main_loss":
             usual = next(type(p.term).model_fields["weight"].default for p in call.loss.plan.terms if p.name == name)
-            text += f"; try `terms.{name}: null` to leave it out (its usual weight is {usual:g})"
+            text += f"; try `terms.{name}: null` to leave it out (its usual weight is {short(usual)})"
         yield found, _at(call, rules.NOT_FINITE, text, ("terms", name) if name != "main_loss" else ("primary",))
     if not wrong and not gradients:
         yield None, _at(call, rules.NOT_FINITE, "the sum of the terms overflows; lower their weights", ("terms",))
@@ -219,12 +221,12 @@ def _term_at_fault(call: Examined, wrong: Sequence[str], gradients: Mapping[str,
 def _too_large(call: Examined, row: int | None, position: int | None) -> str:
     if row is not None and position is not None:
         logits = call.logits_at(row, position).double()
-        return f"its largest logit is {logits.max().item():g} (a trained model's are below 100)"
+        return f"its largest logit is {short(logits.max().item())} (a trained model's are below 100)"
     name, seen = max(
         ((name, seen) for name, seen in call.tensors.items() if seen.low <= seen.high),
         key=lambda item: max(abs(item[1].low), abs(item[1].high)),
     )
-    return f"the largest number of the call is in `{name}`, {max(abs(seen.low), abs(seen.high)):g}"
+    return f"the largest number of the call is in `{name}`, {short(max(abs(seen.low), abs(seen.high)))}"
 
 
 def _at(call: Examined, rule: Rule, message: str, path: Path) -> Finding:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ava.errors import Finding, NonFiniteLossError
+from ava.numbers import short
 from ava.run.causes import Place, causes, nothing_counts
 from ava.run.dry_run.judge import at
 from ava.run.dry_run.rules import DIFFERS, NOT_FINITE
@@ -49,9 +50,9 @@ class Diagnosis:
 
     def _lines(self) -> Iterator[str]:
         if self.finite:
-            yield f"The loss is finite: {self.total:g}."
+            yield f"The loss is finite: {short(self.total)}."
         else:
-            yield f"The loss is not finite: {self.total:g}."
+            yield f"The loss is not finite: {short(self.total)}."
             if self.first is not None:
                 yield f"first    {self.first}"
             if self.term is not None:
@@ -61,10 +62,12 @@ class Diagnosis:
         width = max(map(len, (*self.terms, *self.extremes)), default=0)
         if self.terms:
             yield "terms"
-            yield from (f"  {name:<{width}}  {value:g}" for name, value in self.terms.items())
+            yield from (f"  {name:<{width}}  {short(value)}" for name, value in self.terms.items())
         if self.extremes:
             yield "extremes"
-            yield from (f"  {name:<{width}}  {low:g} to {high:g}" for name, (low, high) in self.extremes.items())
+            yield from (
+                f"  {name:<{width}}  {short(low)} to {short(high)}" for name, (low, high) in self.extremes.items()
+            )
 
 
 def diagnose(loss: Loss, **inputs: Any) -> Diagnosis:
@@ -101,12 +104,13 @@ def _weighted(out: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in out.items() if "/" not in name and name != "main_loss"}
 
 
-def require_finite(loss: Loss, total: Tensor, **inputs: Any) -> None:
+def require_finite(loss: Loss, total: Tensor, sharded: bool = False, **inputs: Any) -> None:
     """Raise where a total is not finite: ``compile.checks: full``. Waits for the device.
 
     Args:
         loss: the loss whose call it is.
         total: what the call answers, 0-d.
+        sharded: whether the inputs are a rank's part of the vocabulary, which cannot be looked at alone.
         inputs: the arguments of the call, by name.
 
     Raises:
@@ -114,10 +118,14 @@ def require_finite(loss: Loss, total: Tensor, **inputs: Any) -> None:
     """
     if torch.compiler.is_compiling() or bool(total.isfinite()):
         return
+    if sharded:
+        text = "a rank sees a part of the vocabulary only; for the cause, gather the tensors and call `loss.diagnose`"
+        raise NonFiniteLossError(Diagnosis(False, total.item(), {}, findings=(at(loss.config, NOT_FINITE, text, ()),)))
     with torch.no_grad():
         found = diagnose(loss, **inputs)
     if found.finite:  # uncompiled it is
-        text = f"the loss is {total.item():g} compiled and {found.total:g} uncompiled; try `compile.enabled: false`"
+        values = f"{short(total.item())} compiled and {short(found.total)} uncompiled"
+        text = f"the loss is {values}; try `compile.enabled: false`"
         finding = at(loss.config, DIFFERS, text, ("compile",))
         found = replace(found, finite=False, total=total.item(), findings=(finding, *found.findings))
     elif not found.findings:

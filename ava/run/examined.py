@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Examined", "Place", "Seen", "examine"]
 
 _MASKED = ("logits", "mtp_logits", "teacher_logits", "gate_logits")  # may hold -inf: a column that is switched off
+_ALONE = {"compile.enabled": False, "compile.checks": "cheap", "reduction.across": "none"}  # waits for no other rank
 _HIDDEN_BATCH = ("hidden_states", "logits", "teacher_logits")
 
 
@@ -114,17 +115,18 @@ class Examined:
     def _batched(self, name: str, value: Any) -> Any:
         """Return a tensor with ``[B, T]`` where its positions are."""
         if name in ("gate_logits", "expert_indices") and isinstance(value, (list, tuple)):
-            return [part.reshape(*self.shape, -1) for part in value]
+            return [self._placed(part) for part in value]
         if name == "expert_outputs" and isinstance(value, (list, tuple)):
-            return torch.stack([part.reshape(*self.shape, -1) for part in value])
+            return torch.stack([self._placed(part) for part in value])
         if name in ("mtp_logits", "mtp_hidden_states", "expert_outputs"):
             whole = torch.stack(list(value)) if isinstance(value, (list, tuple)) else value
-            return whole.reshape(whole.shape[0], *self.shape, -1)
-        if name in (*_HIDDEN_BATCH, "gate_logits"):
-            return value.reshape(*self.shape, -1)
-        if name == "expert_indices":
-            return value.reshape(*self.shape, -1) if value.shape[:-1].numel() == math.prod(self.shape) else value
+            return whole.reshape(whole.shape[0], *self.shape, whole.shape[-1])
+        if name in (*_HIDDEN_BATCH, "gate_logits", "expert_indices"):
+            return self._placed(value) if value.shape[:-1].numel() == math.prod(self.shape) else value
         return value if name in ("lm_head", "lm_head_bias", "num_items") else value.reshape(self.shape)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor.reshape(*self.shape, tensor.shape[-1])
 
     def used(self, name: str) -> bool:
         """Return whether the call reads this argument."""
@@ -243,7 +245,7 @@ def _twin(loss: Loss) -> Loss:
     """Return an uncompiled loss in evaluation mode, with the same parameters, a copy of the state, and no hooks."""
     twin = copy.copy(loss)
     twin.__dict__.update(
-        config=Config.load(loss.config, overrides={"compile.enabled": False, "compile.checks": "cheap"}),
+        config=Config.load(loss.config, overrides=_ALONE),
         _modules={**loss._modules, "state": copy.deepcopy(loss.state)},
         _forward_hooks=OrderedDict(),
         _forward_pre_hooks=OrderedDict(),

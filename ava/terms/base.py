@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from ava.numbers import plural, short
 from ava.terms.advice import TermRule
 
 if TYPE_CHECKING:
@@ -198,6 +199,16 @@ class Schedule(Section):
         if self.shape == "cosine":
             done = 0.5 * (1.0 - math.cos(math.pi * done))
         return self.start + (self.to - self.start) * done
+
+    @property
+    def text(self) -> str:
+        """The schedule in words.
+
+        >>> Schedule.model_validate({"from": 0, "to": 0.5, "steps": 2000, "delay": 100, "shape": "cosine"}).text
+        '0 → 0.5 over 2,000 steps after 100, cosine'
+        """
+        delay = f" after {self.delay:,}" if self.delay else ""
+        return f"{short(self.start)} → {short(self.to)} over {plural(self.steps, 'step')}{delay}, {self.shape}"
 
 
 def _weight_kind(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from ava.errors import documentation
+from ava.numbers import short
 from ava.terms.advice import Advice, Project, TermRule
 from ava.terms.base import TARGET, Needs, RowTerm, Schedule, Source, Statistic, Weight
 
@@ -29,8 +30,8 @@ def _alpha(term: FocalLoss, project: Project) -> Iterator[Advice]:
     low, high = term.recommended["weight"]
     if low <= weight <= high and not low <= weight * term.alpha <= high:
         yield Advice(
-            f"`alpha` {term.alpha:g} times `weight` {weight:g} is {weight * term.alpha:.3g}, outside the usual "
-            f"{low:g} to {high:g}; leave `alpha` at 1, and set `weight`",
+            f"`alpha` {short(term.alpha)} times `weight` {short(weight)} is {short(weight * term.alpha, 3)}, "
+            f"outside the usual {short(low)} to {short(high)}; leave `alpha` at 1, and set `weight`",
             ("alpha",),
             (("weight",),),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ava.errors import documentation
+from ava.numbers import short
 from ava.terms.advice import Advice, Project, TermRule
 from ava.terms.base import Needs, OwnMeanTerm, Source, Weight
 from ava.terms.fields import ExpertUsage
@@ -51,7 +52,7 @@ def _idle_field(term: MoeBalanceLoss, project: Project) -> Iterator[Advice]:
 def _bias_rate(term: MoeBalanceLoss, project: Project) -> Iterator[Advice]:
     if term.method == "loss_free" and not 1e-4 <= term.rate <= 1e-2:
         effect = "makes the choice of experts jump" if term.rate > 1e-2 else "hardly moves the bias"
-        yield Advice(f"`rate` {term.rate:g} {effect}; usual are 0.0001 to 0.01 a step", ("rate",))
+        yield Advice(f"`rate` {short(term.rate)} {effect}; usual are 0.0001 to 0.01 a step", ("rate",))
 
 
 class MoeBalanceLoss(OwnMeanTerm):

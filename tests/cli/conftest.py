@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from ava.cli import main
+from tests.golden import golden
+
+__all__ = ["Ran", "Run", "golden", "run", "wrong"]
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "AVA_PRESET_PATH", "FORCE_COLOR", "NO_COLOR")
@@ -48,23 +51,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Ran(code, captured.out, captured.err)
 
     return call
-
-
-@pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Return a function that compares a text with ``snapshots/NAME.txt``; ``--snapshot-update`` writes it anew."""
-    folder = Path(str(request.path)).parent / "snapshots"
-    update = request.config.getoption("update_snapshots", default=False)
-
-    def same(name: str, text: str) -> None:
-        path = folder / f"{name}.txt"
-        if update:
-            folder.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        assert path.is_file(), "run `pytest tests/cli --snapshot-update`"
-        assert text == path.read_text(encoding="utf-8")
-
-    return same
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from ava import __version__
+from ava.load import list_presets
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["path", "class", "before", "after", "consequence", "file", "line"]
@@ -26,6 +27,8 @@ CLASSES = {
     "cosmetic": BASE.replace("One", "Two"),
 }
 ORDER = list(CLASSES)
+OTHERS = [preset.name for preset in list_presets() if preset.origin == "shipped" and preset.name != "standard"]
+PAIRS = [*(("standard", name) for name in OTHERS), *((name, "standard") for name in OTHERS), ("fast_prototype", "mtp")]
 
 
 @pytest.fixture
@@ -103,12 +106,26 @@ def test_your_own_presets(run, tmp_path):
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-@pytest.mark.parametrize("pair", [("standard", "moe"), ("anti_repetition", "standard"), ("fast_prototype", "mtp")])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_the_text(run, golden, monkeypatch, columns, pair):
     monkeypatch.setenv("COLUMNS", str(columns))
     ran = run("diff", *pair)
     assert max(map(len, ran.out.splitlines())) <= columns
     golden(f"diff_{pair[0]}_{pair[1]}_{columns}", ran.out)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_markdown_of_each_pair(run, golden, pair):
+    golden(f"diff_{pair[0]}_{pair[1]}_markdown", run("diff", *pair, "--format", "markdown").out)
+
+
+@pytest.mark.parametrize("format", ["text", "markdown"])
+@pytest.mark.parametrize("pair", [("standard", "production"), ("standard", "anti_repetition")], ids="-".join)
+def test_numeric(run, golden, pair, format):
+    shape = ("--vocab-size", 64, "--batch", 2, "--seq-len", 24, "--scenario", "repetitive", "--dtype", "float64")
+    ran = run("diff", *pair, "--numeric", *shape, "--format", format)
+    assert max(map(len, ran.out.splitlines())) <= 80 or format == "markdown"
+    golden(f"diff_numeric_{pair[0]}_{pair[1]}_{format}", ran.out)
 
 
 def test_quiet_and_colour(run, files):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from ava import __version__
 from ava.cli.app import COMMANDS
 from ava.cli.rule import every_rule
-from ava.config import Config
+from ava.config import ROSTER, Config
 from ava.config.schema import schema_text
 from ava.load import data_folder, list_presets
 
@@ -78,9 +79,26 @@ def test_every_line_of_the_starter_can_be_switched_on(run, tmp_path):
     path = tmp_path / "all.yaml"
     run("init", path)
     old = path.read_text().splitlines()
-    lines = [line.replace("  # ", "  ", 1) if line.startswith("  # ") else line for line in old]
+    lines = [line[2:] if re.match(r"# (  )?(\w+:|# )", line) else line for line in old]
     path.write_text("\n".join(lines) + "\n")
     assert run("validate", path).code == 0, path.read_text()
+    assert {term.name for term in Config.load(path).enabled} == set(ROSTER)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_init_writes_is_what_it_builds_on_and_fits_a_page(run, tmp_path, name):
+    path = tmp_path / "new.yaml"
+    assert run("init", path, "--extends", name).code == 0
+    assert Config.load(path) == Config.load(name)
+    assert max(map(len, path.read_text().splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", ["2024", "true", "my.preset", "for all of us"])
+def test_init_builds_on_a_preset_of_any_name(run, tmp_path, monkeypatch, name):
+    (tmp_path / f"{name}.yaml").write_text("version: 1\nmodel: {eos_token_id: 5}\nterms: {z_loss: {weight: 0.5}}\n")
+    monkeypatch.setenv("AVA_PRESET_PATH", str(tmp_path))
+    assert run("init", tmp_path / "new.yaml", "--extends", name).code == 0
+    assert Config.load(tmp_path / "new.yaml") == Config.load(name)
 
 
 @pytest.mark.parametrize("rule", every_rule(), ids=lambda rule: rule.code)

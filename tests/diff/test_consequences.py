@@ -43,7 +43,7 @@ def test_a_weight_that_comes_or_goes():
     assert consequence(term("z_loss", weight=0.5), term("z_loss", weight=0.0)) == "no longer part of the total (-0.5)"
     schedule = {"from": 0, "to": 1, "steps": 2000, "delay": 10, "shape": "cosine"}
     said = consequence(term("z_loss", weight=0.5), term("z_loss", weight=schedule))
-    assert said == "the weight was 0.5 and is 0 → 1 over 2000 steps after 10 (cosine); at its end ×2, +0.5"
+    assert said == "the weight was 0.5 and is 0 → 1 over 2,000 steps after 10, cosine; at its end ×2, +0.5"
 
 
 @pytest.mark.parametrize("key", ["eos_token_id", "pad_token_id", "ignore_index"])

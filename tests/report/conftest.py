@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from tests.browser import Browser, chromium
+from tests.golden import golden
+
+__all__ = ["TERMS", "Write", "browser", "dry_run", "golden", "record", "run_a", "run_b", "write_log"]
 
 TERMS = ("main_loss", "immediate_repetition_penalty", "ngram_penalty", "eos_penalty")
 COSINES = {

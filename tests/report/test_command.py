@@ -10,6 +10,7 @@ import pytest
 
 from ava.cli import main
 from ava.report.rules import RULES
+from tests.report.reading import said
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_a_preset_runs_dry(run):
         "scenario repetitive: 2 × 16 positions",
     ):
         assert words in out
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("engine", ["logits", "linear"])
+def test_a_preset_runs_compiled(run, engine):
+    shape = ("--vocab-size", 64, "--steps", 1, "--batch", 1, "--seq-len", 8)
+    code, out, err = run("fast_prototype", *shape, "--engine", engine)
+    assert (code, err) == (0, "")
+    words = said(out)
+    for row in (f"engine | {engine}", "compiled | yes", "graph breaks | 0", "recompiles | 0", "compiling | … s"):
+        assert f"\n{row}\n" in words
 
 
 def test_a_saved_dry_run(run, tmp_path, dry_run):
@@ -142,6 +154,23 @@ def test_an_empty_log_says_so(run, write_log):
     assert code == 1
     assert "the log is empty" in err
     assert "Nothing to show" in out
+
+
+def test_a_terminal_gets_a_new_file_and_not_the_page(run, write_log, run_a, tmp_path, monkeypatch):
+    log = write_log("run.jsonl", run_a)
+    _, page, _ = run(log)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert run(log) == (0, "", "written to run.html\n")
+    assert (tmp_path / "run.html").read_text(encoding="utf-8") == page
+    (tmp_path / "run.html").write_text("mine")
+    code, out, err = run(log)
+    assert (code, out) == (2, "")
+    assert "`--output run.html` replaces it" in err
+    assert (tmp_path / "run.html").read_text() == "mine"
+    assert run(log, "--output", "run.html") == (0, "", "")
+    assert (tmp_path / "run.html").read_text(encoding="utf-8") == page
+    assert run(log, log)[2] == "written to report.html\n"
 
 
 @pytest.mark.parametrize(

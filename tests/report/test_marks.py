@@ -7,7 +7,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ava.report.axis import Axis, values_axis
@@ -100,6 +100,9 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=30))
+@example([4e16, 4e16, 1.0000007e308])
+@example([5e-324, 1.0, 1.0, 1e3])
+@example([5e-324, 5e-324, 1.7e308])
 def test_every_value_lies_on_its_axis(values):
     axis = values_axis(values)
     places = [axis.place(value) for value in values]

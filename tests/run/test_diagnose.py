@@ -203,7 +203,7 @@ def test_a_term_that_overflows_is_named_with_its_position():
     found = diagnose(loss_of({"terms": {"z_loss": {}}}), **inputs)
     finding = only(found)
     assert (found.term, found.first.tensor, found.first.row, found.first.position) == ("z_loss", "z_loss", 1, 5)
-    assert "1e+20" in finding.message
+    assert "1e20" in finding.message
     assert "`terms.z_loss: null`" in finding.message
 
 
@@ -301,3 +301,22 @@ def test_compiled_alone_is_not_finite():
     with pytest.raises(NonFiniteLossError, match="uncompiled") as caught:
         require_finite(loss_of(), torch.tensor(math.nan), **inputs)
     assert [finding.code for finding in caught.value.diagnosis.findings] == ["AVA555"]
+
+
+def test_a_diagnosis_does_not_wait_for_other_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rank's loss is not finite; the others go on."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    config = {"version": 1, "reduction": {"across": "data_parallel"}, "compile": {"enabled": False}}
+    found = Loss.load(config).diagnose(
+        logits=torch.full((1, 2, 3), torch.nan), targets=torch.zeros(1, 2, dtype=torch.int64)
+    )
+    assert not found.finite
+    assert [finding.name for finding in found.findings] == ["non-finite-input"]
+
+
+def test_a_part_of_the_vocabulary_is_not_taken_for_the_whole() -> None:
+    loss = Loss.load({"version": 1, "model": {"vocab_size": 6}, "compile": {"enabled": False}})
+    part = {"logits": torch.full((1, 2, 3), torch.nan), "targets": torch.zeros(1, 2, dtype=torch.int64)}
+    with pytest.raises(NonFiniteLossError, match="gather the tensors"):
+        require_finite(loss, torch.tensor(torch.nan), True, **part)

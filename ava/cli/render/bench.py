@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ava.cli.render.explain import heading, plain_table
-from ava.cli.render.words import number
-from ava.report.numbers import bytes_text
+from ava.numbers import bytes_text, number
 from ava.run.bench import LOSS, Benched
 
 __all__ = ["draw_bench"]

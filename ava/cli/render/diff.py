@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ava.cli.render.words import number, value_text
+from ava.cli.render.words import value_text
 from ava.config.change import CLASSES, Change
+from ava.numbers import change_text, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,6 +68,8 @@ def shown(value: Any, change: Change) -> str:
     if isinstance(value, dict) and "steps" not in value:
         return "{" + ", ".join(f"{name}: {value_text(item)}" for name, item in value.items()) + "}"
     text = " ".join(value_text(value).split())
+    if isinstance(value, dict):
+        text = f"({text})"  # it holds an arrow of its own
     return "".join(char if char.isprintable() else "\ufffd" for char in text) or '""'
 
 
@@ -125,8 +128,8 @@ def _change(old: float | None, new: float | None) -> str:
         return "new" if old is None else "gone"
     if old == new:
         return "="
-    ratio = f"{new / old:.3g}" if old and new and (old > 0) == (new > 0) else "1"
-    return f"×{ratio}" if ratio != "1" else f"{new - old:+.3g}"
+    ratio = number(new / old, 3) if old and new and (old > 0) == (new > 0) else "1"
+    return f"×{ratio}" if ratio != "1" else change_text(new - old)
 
 
 def _numeric(measured: Numeric) -> Iterator[RenderableType]:
@@ -145,6 +148,6 @@ def gradient_text(measured: Numeric) -> str:
     """Return how the two gradients lie to each other."""
     share = measured.difference / measured.before.gradient_norm if measured.before.gradient_norm else 0.0
     return (
-        f"Cosine between the gradients {measured.cosine:.6f}; "
-        f"their difference has {100 * share:.3g} % of the norm before."
+        f"Cosine between the gradients {number(measured.cosine, 6)}; "
+        f"their difference has {number(100 * share, 3)} % of the norm before."
     )

@@ -86,7 +86,8 @@ def _numeric(measured: Numeric) -> Iterator[str]:
     yield "| | before | after | change |"
     yield "| --- | ---: | ---: | ---: |"
     for name, *figures in numeric_rows(measured):
-        yield f"| {_text(name.strip())} | {' | '.join(figures)} |"
+        label = f"&emsp;{_text(name.strip())}" if name.startswith(" ") else f"**{_text(name)}**"
+        yield f"| {label} | {' | '.join(figures)} |"
     yield ""
     yield gradient_text(measured)
     yield ""

@@ -12,9 +12,8 @@ from rich.text import Text
 from ava.cli.formats.markdown import findings_table as findings_markdown
 from ava.cli.render.explain import heading, plain_table
 from ava.cli.render.explain_markdown import table as markdown_table
-from ava.cli.render.words import number, percent
 from ava.errors import Finding
-from ava.run.dry_run.judge import size
+from ava.numbers import bytes_text, number, percent, signed
 from ava.run.dry_run.report import Measured
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ __all__ = ["draw_measured", "measured_markdown"]
 _TONES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _COSINES = "Cosines between the gradients of the terms: -1 undoes the other, 0 ignores it, 1 is the same."
 _LEGEND = (
-    "Shares of the total and of the gradient with respect to the inputs; cosine of the gradient with the main loss's."
+    "% total, % grad: the term's share of the total, and of the gradients with respect to the inputs. "
+    "cos: cosine of its gradient with the main loss's."
 )
 _HEAD = ("raw", "weight", "weighted", "% total", "% grad", "cos")
 
@@ -65,7 +65,7 @@ def _row(figures: Any) -> list[str]:
         number(figures.weighted, 3),
         percent(figures.contribution).removesuffix(" %"),
         percent(figures.gradient_share).removesuffix(" %"),
-        _signed(figures.cosine_to_main),
+        signed(figures.cosine_to_main),
     ]
 
 
@@ -75,7 +75,7 @@ def _terms(measured: Measured) -> Table:
     for name, figures in measured.parts.terms.items():
         table.add_row(Text(name, "bold"), *_row(figures))
     table.add_section()
-    total = number(measured.total) if measured.finite else Text(f"{measured.total}", "bold red")
+    total = number(measured.total, 3) if measured.finite else Text(f"{measured.total}", "bold red")
     table.add_row(Text("total", "dim"), "", "", total, "", "", "")
     return table
 
@@ -92,12 +92,8 @@ def _conflicts(conflicts: dict[str, dict[str, float]]) -> Table:
     return table
 
 
-def _signed(value: float) -> str:
-    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
-
-
 def _cosine(value: float) -> Text:
-    return Text(_signed(value), "red" if value < -0.9 else "yellow" if value < -0.3 else "")
+    return Text(signed(value), "red" if value < -0.9 else "yellow" if value < -0.3 else "")
 
 
 def _run(measured: Measured) -> Table:
@@ -110,27 +106,29 @@ def _run(measured: Measured) -> Table:
 
 
 def _facts(measured: Measured) -> list[tuple[str, str]]:
-    ratio = measured.peak_bytes / max(measured.planned_bytes, 1)
+    ratio, planned = measured.peak_bytes / max(measured.planned_bytes, 1), bytes_text(measured.planned_bytes)
     facts = [("finite", "yes" if measured.finite else "NO")]
     if measured.compiled:
         facts += [
             ("compiling", f"{measured.compile_seconds:.1f} s"),
-            ("graph breaks", f"{measured.graph_breaks}"),
+            ("graph breaks", _breaks(measured)),
             ("recompiles", f"{measured.recompiles}"),
             ("eager − compiled", number(measured.eager_difference, 2) + " relative"),
         ]
     elif measured.graph_breaks:
-        facts.append(("graph breaks", f"{measured.graph_breaks}: {'; '.join(measured.break_reasons)}"))
+        facts.append(("graph breaks", _breaks(measured)))
     return [
         *facts,
         ("forward", f"{number(measured.forward_ms, 3)} ms"),
         ("backward", f"{number(measured.backward_ms, 3)} ms"),
-        ("throughput", f"{measured.tokens_per_second:,.0f} tokens/s"),
-        (
-            "peak memory",
-            f"{size(measured.peak_bytes)} above the inputs, planned {size(measured.planned_bytes)} (× {ratio:.2f})",
-        ),
+        ("throughput", f"{float(f'{measured.tokens_per_second:.3g}'):,.0f} tokens/s"),
+        ("peak memory", f"{bytes_text(measured.peak_bytes)} above the inputs, planned {planned} (× {ratio:.2f})"),
     ]
+
+
+def _breaks(measured: Measured) -> str:
+    reasons = "; ".join(measured.break_reasons)
+    return f"{measured.graph_breaks}{f': {reasons}' if reasons else ''}"
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
@@ -149,5 +147,5 @@ def measured_markdown(measured: Measured, request: Request) -> str:
     text = f"# {measured.preset}\n\n{_title(measured, request)}\n\n"
     text += "".join(f"- {note}\n" for note in measured.notes) + ("\n" if measured.notes else "")
     text += markdown_table(("term", *_HEAD), rows)
-    text += markdown_table(("run", ""), [("total", number(measured.total)), *_facts(measured)])
+    text += markdown_table(("run", ""), [("total", number(measured.total, 3)), *_facts(measured)])
     return text + (findings_markdown(measured.findings) if measured.findings else "")

@@ -11,12 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ava.cli.render.words import cost_text, number, percent, plain_number, range_text, value_text
-from ava.plan.cost import Cost
+from ava.cli.render.words import range_text, value_text
+from ava.numbers import bytes_text, number, percent, short
 from ava.plan.explain import Explanation, FieldInfo
 from ava.plan.explain_term import TermInfo, sparkline
-from ava.report.numbers import bytes_text
-from ava.terms.base import Needs, Schedule
+from ava.plan.words import memory_note, needs_text, term_cost
+from ava.terms.base import Schedule
 
 __all__ = [
     "blocks",
@@ -27,11 +27,9 @@ __all__ = [
     "draw_term_page",
     "gauge",
     "heading",
-    "memory_note",
-    "needs_text",
     "plain_table",
+    "size_rows",
     "sizes_note",
-    "term_cost",
     "weight_text",
 ]
 
@@ -95,8 +93,7 @@ def _sizes(told: Explanation) -> RenderableType:
     if lines:
         grid = Table.grid(padding=(0, 2))
         for term, schedule in lines:
-            steps = f"over {schedule.steps} steps" + (f" after {schedule.delay}" if schedule.delay else "")
-            grid.add_row(term.name, Text(sparkline(schedule), "cyan"), Text(f"{weight_text(term)} {steps}"))
+            grid.add_row(term.name, Text(sparkline(schedule), "cyan"), Text(schedule.text))
         parts += [Text(""), grid]
     return Group(*parts, Text(""), Text(sizes_note(told), "dim"))
 
@@ -104,15 +101,15 @@ def _sizes(told: Explanation) -> RenderableType:
 def weight_text(term: TermInfo) -> str:
     """Return the weight; of a schedule, its ends."""
     first, last = term.weights
-    text = plain_number(first)
-    return f"{text} → {plain_number(last)}" if isinstance(term.weight, Schedule) else text
+    text = short(first)
+    return f"{text} → {short(last)}" if isinstance(term.weight, Schedule) else text
 
 
 def sizes_note(told: Explanation) -> str:
     """Return what the untrained values are for."""
-    size = f"{told.vocab_size} tokens" + (" (assumed: `model.vocab_size` is not set)" if told.assumed else "")
+    size = f"{told.vocab_size:,} tokens" + (" (assumed: `model.vocab_size` is not set)" if told.assumed else "")
     text = f"Untrained: the value for a uniform prediction over {size}"
-    text += "; penalties at their largest, in text that repeats no n-gram."
+    text += "; penalties at their largest, in text that repeats no n-gram." if len(told.terms) > 1 else "."
     unknown = [term.name for term in told.terms if term.untrained is None]
     return text + (f" No formula tells it for {', '.join(unknown)}." if unknown else "")
 
@@ -150,29 +147,40 @@ def _section(field: FieldInfo) -> str:
     return ".".join(map(str, field.path[:-1])) or "top level"
 
 
-def draw_term(term: TermInfo, *, whole: bool = False) -> RenderableType:
-    """Return a term's block; with ``whole``, all of its documentation."""
+def draw_term(term: TermInfo, *, whole: bool = False, more: Sequence[tuple[str, str]] = ()) -> RenderableType:
+    """Return a term's block, with ``more`` rows; with ``whole``, all of its documentation."""
     title = Text(term.name, "bold cyan")
     texts = [Text(part) for part in (term.documentation if whole else term.documentation[:1])]
     rows: list[tuple[str, str]] = [("formula", term.formula)]
     rows += [("source" if index == 0 else "", str(source)) for index, source in enumerate(term.sources)]
     rows += [("needs", needs_text(term.needs)), ("cost", term_cost(term))]
+    rows += more
     parts: list[RenderableType] = [title]
     for text in texts:
         parts += [text, *([Text("")] if whole else [])]
     return Group(*parts, _pairs(rows))
 
 
+def size_rows(term: TermInfo, share: float) -> list[tuple[str, str]]:
+    """Return a term's weight over the steps, where it moves, and its size for an untrained model, named."""
+    rows = []
+    if isinstance(term.weight, Schedule):
+        rows.append(("weight", f"{sparkline(term.weight)} {term.weight.text}"))
+    size = f"{number(term.untrained)} × {short(term.weights[0])} = {number(term.weighted)}"
+    return [*rows, ("untrained", f"{size}, {percent(share)} of the loss")]
+
+
 def draw_term_page(term: TermInfo, fields: Sequence[FieldInfo], vocab_size: int) -> Iterator[RenderableType]:
     """Yield the page of a term by itself: its block, and each field with its meaning."""
-    yield draw_term(term, whole=True)
-    yield _pairs([("untrained", f"{number(term.untrained)} for a uniform prediction over {vocab_size} tokens")])
+    size = f"{number(term.untrained)} for a uniform prediction over {vocab_size:,} tokens"
+    yield draw_term(term, whole=True, more=[("untrained", size)])
     yield heading("Fields")
-    table = plain_table("", "default", "accepts", "usual", "meaning")
+    table = plain_table("", "default", "usual", "meaning")
+    table.columns[0].no_wrap = True
     for field in fields:
-        default = value_text(field.default)
+        meaning = Text(field.description).append(f"\nAccepts {field.accepts}.", "dim")
         usual = range_text(field.recommended)
-        table.add_row(Text(str(field.path[-1]), "bold"), default, field.accepts, usual, Text(field.description))
+        table.add_row(Text(str(field.path[-1]), "bold"), value_text(field.default), usual, meaning)
     yield table
 
 
@@ -212,38 +220,12 @@ def _where(field: FieldInfo) -> str:
     return place or f"inside, at {100 * (field.position or 0):.0f} %"
 
 
-def term_cost(term: TermInfo) -> str:
-    """Return what a term costs, in words."""
-    needs = term.needs
-    if term.cost == Cost() and needs.inputs and not (needs.statistics or needs.picks):
-        return f"nothing a row of logits: it works on {' and '.join(needs.inputs)} alone"
-    return cost_text(term.cost)
-
-
 def _memory(told: Explanation) -> RenderableType:
     table = plain_table("engine", "memory", "given", right=("memory",))
     table.columns[0].no_wrap = True
     for info in told.engines:
         table.add_row(Text(info.name, "bold"), bytes_text(info.bytes), Text(info.given))
     return Group(table, Text(""), Text(memory_note(told), "dim"))
-
-
-def memory_note(told: Explanation) -> str:
-    """Return what the figures of memory are for."""
-    assumed = [f"{told.vocab_size} tokens"] if told.assumed else []
-    assumed += [f"a hidden size of {info.hidden_size}" for info in told.engines if info.assumed]
-    return (
-        f"The most that forward and backward hold above what they are given, for {told.shape}"
-        + (f" (assumed: {' and '.join(assumed)})" if assumed else "")
-        + f". vocab_parallel: on each of {told.shape.ranks} ranks."
-    )
-
-
-def needs_text(needs: Needs) -> str:
-    """Return what an engine and the caller must supply."""
-    words = [*sorted(map(str, needs.statistics)), *map(str, needs.picks), *sorted(needs.positions)]
-    words += [f"the argument {name}" for name in needs.inputs] + [f"model.{name}" for name in needs.model]
-    return " · ".join(words) or "nothing"
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> Table:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ava.cli.render.explain import memory_note, needs_text, sizes_note, term_cost, weight_text
-from ava.cli.render.words import number, range_text, value_text
+from ava.cli.render.explain import size_rows, sizes_note, weight_text
+from ava.cli.render.words import range_text, value_text
+from ava.numbers import bytes_text, number
 from ava.plan.explain import Explanation, FieldInfo
 from ava.plan.explain_term import TermInfo, sparkline
+from ava.plan.words import memory_note, needs_text, term_cost
 from ava.report.bars import bar
 from ava.report.html import Child, Html, anchor, breakable, code, element, prose
-from ava.report.numbers import bytes_text
 from ava.report.page import Part, render
 from ava.report.tables import table
 from ava.terms.base import Schedule
@@ -40,14 +41,14 @@ def preset_html(told: Explanation) -> str:
     return render(told.name, lead, parts)
 
 
-def subject_html(name: str, term: TermInfo | None, fields: Sequence[FieldInfo]) -> str:
-    """Return the page of a term of a configuration, or of some of its fields."""
+def subject_html(name: str, term: TermInfo | None, fields: Sequence[FieldInfo], share: float | None = None) -> str:
+    """Return the page of a term of a configuration, with its ``share`` of the loss, or of some of its fields."""
     title = f"{name}: {term.name}" if term is not None else f"{name}: {'.'.join(map(str, _common(fields)))}"
     parts = [Part("values", "Values", _values(fields))]
     if len(fields) == 1:
         parts.append(Part("field", "Field", element("div", _pairs(_field_facts(fields[0])), class_="cards")))
     if term is not None:
-        parts.insert(0, Part("term", "Term", _whole(term)))
+        parts.insert(0, Part("term", "Term", _whole(term, *(size_rows(term, share) if share is not None else ()))))
     return render(title, None, parts)
 
 
@@ -64,7 +65,7 @@ def term_html(term: TermInfo, fields: Sequence[FieldInfo], vocab_size: int) -> s
         for field in fields
     ]
     heads = ("field", "default", "accepts", "usual", "meaning")
-    size = f"{number(term.untrained)} for a uniform prediction over {vocab_size} tokens"
+    size = f"{number(term.untrained)} for a uniform prediction over {vocab_size:,} tokens"
     return render(
         term.name,
         element("p", prose(term.summary), class_="lead"),
@@ -140,7 +141,8 @@ def _usual(field: FieldInfo) -> Child:
         role="img",
     )
     words = text if field.verdict == "inside" else f"{text} ({field.verdict})"
-    return element("span", words, " ", picture, style="white-space: nowrap")
+    label = element("span", words, style="display: inline-block; min-width: 7.5em")
+    return element("span", label, " ", picture, style="white-space: nowrap")
 
 
 def _field_facts(field: FieldInfo) -> list[tuple[str, Child]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ava.cli.render.explain import memory_note, needs_text, sizes_note, term_cost, weight_text
-from ava.cli.render.words import number, percent, range_text, value_text
+from ava.cli.render.explain import size_rows, sizes_note, weight_text
+from ava.cli.render.words import range_text, value_text
+from ava.numbers import bytes_text, number, percent
 from ava.plan.explain import Explanation, FieldInfo
 from ava.plan.explain_term import TermInfo, sparkline
-from ava.report.numbers import bytes_text
+from ava.plan.words import memory_note, needs_text, term_cost
 from ava.terms.base import Schedule
 
 __all__ = ["fields_markdown", "preset_markdown", "table", "term_fields_markdown", "term_markdown"]
@@ -58,7 +59,7 @@ def fields_markdown(fields: Sequence[FieldInfo]) -> str:
             f"`{'.'.join(map(str, field.path))}`",
             value_text(field.value),
             field.where,
-            field.effect,
+            "" if field.effect == "none" else field.effect,
             range_text(field.recommended) + (f" ({field.verdict})" if field.verdict in ("below", "above") else ""),
         ]
         for field in fields
@@ -66,11 +67,12 @@ def fields_markdown(fields: Sequence[FieldInfo]) -> str:
     return table(["field", "value", "set in", "change", "usual"], rows)
 
 
-def term_markdown(term: TermInfo, *, whole: bool = False) -> str:
-    """Return a term's section."""
+def term_markdown(term: TermInfo, *, whole: bool = False, share: float | None = None) -> str:
+    """Return a term's section; with ``whole``, all of its documentation; with a ``share``, its size."""
     text = "\n\n".join(term.documentation if whole else term.documentation[:1])
     lines = [f"- formula: `{term.formula}`", *(f"- source: {source}" for source in term.sources)]
     lines += [f"- needs: {needs_text(term.needs)}", f"- cost: {term_cost(term)}"]
+    lines += [f"- {name}: {text}" for name, text in size_rows(term, share)] if share is not None else []
     return f"## {term.name}\n\n{text}\n\n" + "\n".join(lines) + "\n\n"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ava.numbers import change_text, short
 from ava.plan.diff.walk import Pair
 from ava.terms.base import Schedule, Term
 from ava.terms.main_loss import Temperature
 
-__all__ = ["meaning", "schedule_text", "size"]
+__all__ = ["meaning", "size"]
 
 _PUSHES = {
     "focal_loss": "pushes {how} on tokens that are hard to predict",
@@ -35,8 +36,8 @@ def size(before: Any, after: Any) -> str:
     """
     if not _number(before) or not _number(after):
         return ""
-    ratio = f"×{after / before:.3g}, " if before and after and (before > 0) == (after > 0) else ""
-    return f"{ratio}{after - before:+.4g}"
+    ratio = f"×{short(after / before, 3)}, " if before and after and (before > 0) == (after > 0) else ""
+    return ratio + change_text(after - before, 4)
 
 
 def meaning(pair: Pair, term: Term | None) -> str:
@@ -123,8 +124,8 @@ def _weight(pair: Pair, term: Term) -> str:
         return f"no longer part of the total ({size(old, new)})"
     if not old:
         return f"part of the total now ({size(old, new)})"
-    ratio = float(f"{new / old:.3g}")
-    how = _RATIOS.get(ratio, f"{ratio:g} times as hard")
+    ratio = float(short(new / old, 3))
+    how = _RATIOS.get(ratio, f"{short(ratio)} times as hard")
     return f"{_PUSHES.get(term.name, 'counts {how}').format(how=how)} ({size(old, new)})"
 
 
@@ -137,30 +138,22 @@ def _temperature(pair: Pair) -> str:
     if not isinstance(new, Temperature):
         return "the temperature is 1, and stays"
     if new.adaptive:
-        return f"a temperature that starts at {new.initial:g} and follows the main loss within {_value(new.bounds)}"
-    return f"a fixed temperature of {new.initial:g}"
-
-
-def schedule_text(weight: Schedule) -> str:
-    """Return a schedule in words.
-
-    >>> schedule_text(Schedule.model_validate({"from": 0, "to": 0.5, "steps": 2000, "shape": "cosine"}))
-    '0 → 0.5 over 2000 steps (cosine)'
-    """
-    delay = f" after {weight.delay}" if weight.delay else ""
-    return f"{weight.start:g} → {weight.to:g} over {weight.steps} steps{delay} ({weight.shape})"
+        return (
+            f"a temperature that starts at {short(new.initial)} and follows the main loss within {_value(new.bounds)}"
+        )
+    return f"a fixed temperature of {short(new.initial)}"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Schedule):
-        return schedule_text(value)
+        return value.text
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def _number(value: Any) -> bool:

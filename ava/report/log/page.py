@@ -81,7 +81,7 @@ def _runs(runs: Sequence[Run]) -> Html:
             *([[swatch, letter(index)]] if len(runs) > 1 else []),
             element("code", run.path),
             f"{run.records:,}",
-            "–" if run.first is None or run.last is None else f"{count(run.first)} – {count(run.last)}",
+            "–" if run.first is None or run.last is None else f"{count(run.first)}\u00a0–\u00a0{count(run.last)}",
             f"at step {resumed}" if run.resumed else "–",
             f"{run.broken:,}" if run.broken else "–",
         ]

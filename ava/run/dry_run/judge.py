@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from ava.config import Config
 from ava.errors import Finding, Path, Rule, Span
+from ava.numbers import bytes_text, short
 from ava.plan.explain_term import MAIN
 from ava.run.dry_run import rules
 from ava.run.dry_run.report import Measured, TermFigures
 
-__all__ = ["TOLERANCE", "at", "judge", "size"]
+__all__ = ["TOLERANCE", "at", "judge"]
 
 AGAINST = -0.9
 DOMINANT = 0.5
@@ -57,14 +58,14 @@ def _run(measured: Measured, config: Config, dtype: str) -> Iterator[Finding]:
         yield at(config, rules.RECOMPILE, f"{text}; {advice}", ("compile",))
     difference = measured.eager_difference
     if difference is not None and measured.finite and not difference <= TOLERANCE[dtype]:
-        text = f"compiled and uncompiled differ by {difference:.1e}, relative; rounding explains {TOLERANCE[dtype]:.0e}"
+        limit = short(TOLERANCE[dtype])
+        text = f"compiled and uncompiled differ by {short(difference, 2)}, relative; rounding explains {limit}"
         yield at(config, rules.DIFFERS, f"{text}; until it is known why, set `compile.enabled: false`", ("compile",))
     over = measured.peak_bytes - measured.planned_bytes
     if over > max(OVER * measured.planned_bytes, SLACK):
         share = 100 * over / max(measured.planned_bytes, 1)
-        text = (
-            f"the peak of {size(measured.peak_bytes)} is {share:.0f} % above the plan's {size(measured.planned_bytes)}"
-        )
+        peak, planned = bytes_text(measured.peak_bytes), bytes_text(measured.planned_bytes)
+        text = f"the peak of {peak} is {share:.0f} % above the plan's {planned}"
         if measured.engine == "logits":
             advice = "look for a term that keeps tensors of the vocabulary's width, or try `--engine linear`"
         else:
@@ -84,14 +85,17 @@ def _terms(measured: Measured, config: Config, scenario: str) -> Iterator[Findin
             yield at(config, rules.IDLE, text, path)
         elif term.gradient_norm == 0:
             where = "on the captured tensors" if scenario == "captured" else f"in the scenario `{scenario}`"
-            hint = f"; try `--scenario {_WAKES.get(name, 'repetitive')}`, which may wake it"
-            text = f"`{name}` does nothing {where}{'' if scenario in (*_MEANT_LARGE, 'captured') else hint}"
+            wakes = _WAKES.get(name, "repetitive")
+            hint = "" if scenario in (wakes, "captured") else f"; try `--scenario {wakes}`, which may wake it"
+            text = f"`{name}` does nothing {where}{hint}"
             yield at(config, rules.IDLE, text, path)
         else:
             if term.cosine_to_main < AGAINST:
                 ratio = term.gradient_norm / max(terms[MAIN].gradient_norm, 1e-30)
-                advice = f"its push is {ratio:.2g} of the main loss's" + (
-                    f"; try `terms.{name}.weight: {term.weight * TENTH / ratio:.2g}`, a tenth" if ratio > TENTH else ""
+                advice = f"its push is {short(ratio, 2)} of the main loss's" + (
+                    f"; try `terms.{name}.weight: {short(term.weight * TENTH / ratio, 2)}`, a tenth"
+                    if ratio > TENTH
+                    else ""
                 )
                 text = f"`{name}` pulls against the main loss: the cosine of the gradients is {term.cosine_to_main:.2f}"
                 yield at(config, rules.FIGHTS, f"{text}, {advice}", path)
@@ -99,7 +103,9 @@ def _terms(measured: Measured, config: Config, scenario: str) -> Iterator[Findin
                 others = sizes - term.gradient_norm
                 advised = others > 0 and config.balancing == "fixed"
                 tenth = term.weight * others * TENTH / (1 - TENTH) / term.gradient_norm
-                advice = f"; try `terms.{name}.weight: {tenth:.1g}`, at which it would have a tenth" if advised else ""
+                advice = (
+                    f"; try `terms.{name}.weight: {short(tenth, 1)}`, at which it would have a tenth" if advised else ""
+                )
                 text = f"`{name}` makes up {100 * term.gradient_share:.0f} % of the gradient{advice}"
                 yield at(config, rules.DOMINATES, text, path)
 
@@ -107,21 +113,7 @@ def _terms(measured: Measured, config: Config, scenario: str) -> Iterator[Findin
 def _usual(config: Config, name: str) -> str:
     """Return the weight that a term has by default, as something to try."""
     term = next(term for term in config.enabled if term.name == name)
-    return f"try `terms.{name}.weight: {type(term).model_fields['weight'].default:g}`"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes with a binary unit.
-
-    >>> size(1536)
-    '1.5 KiB'
-    """
-    unit = "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    return f"try `terms.{name}.weight: {short(type(term).model_fields['weight'].default)}`"
 
 
 def _finite(term: TermFigures) -> bool:

@@ -25,7 +25,7 @@ from ava.run.dry_run.ready import DTYPES, Ready, Request, eager_twin, make_ready
 from ava.run.dry_run.report import Measured
 from ava.run.loss import Loss
 
-__all__ = ["DTYPES", "Request", "dry_run"]
+__all__ = ["DTYPES", "Request", "dry_run", "open_device", "preset_name"]
 
 Tell = Callable[[str], None]
 
@@ -49,7 +49,7 @@ def dry_run(config: Config, request: Request, tell: Tell = lambda _: None) -> Me
 
 
 def _dry_run(config: Config, request: Request, tell: Tell) -> Measured:
-    device = _device(request.device)
+    device = open_device(request.device)
     tell("drawing tensors" if request.captured is None else "placing tensors")
     ready = make_ready(config, request, device)
     config, loss, inputs, notes = ready.config, ready.loss, ready.inputs, list(ready.notes)
@@ -100,7 +100,7 @@ def _dry_run(config: Config, request: Request, tell: Tell) -> Measured:
     causes = () if finite else tuple(finding.message for finding in diagnose(eager, **inputs).findings)
     forward_ms, backward_ms = statistics.median(forward), statistics.median(backward)
     measured = Measured(
-        preset=_name(config),
+        preset=preset_name(config),
         engine=ready.engine,
         total=total.item(),
         parts=parts,
@@ -129,12 +129,14 @@ def _planned(ready: Ready, compiled: bool) -> int:
     return Plan(config).memory(*ready.logits, ready.engine, hidden_size=ready.hidden_size)
 
 
-def _name(config: Config) -> str:
+def preset_name(config: Config) -> str:
+    """Return the name of the preset or file that ``config`` was read from."""
     source = config.source
     return "configuration" if source is None else source.files[0].preset or source.files[0].name
 
 
-def _device(name: str) -> torch.device:
+def open_device(name: str) -> torch.device:
+    """Return the device of that name, tried out. Raises :class:`~ava.errors.ArgumentValueError` where it cannot run."""
     try:
         device = torch.device(name)
         torch.zeros((), device=device)

@@ -9,6 +9,7 @@ import torch
 
 from ava.config import Config
 from ava.errors import ArgumentTypeError, ArgumentValueError, ConfigError
+from ava.numbers import short
 from ava.plan.plan import Engine, Plan
 from ava.run.capture import Captured, CaptureError
 from ava.run.dry_run.fill import fill
@@ -110,12 +111,15 @@ def make_ready(config: Config, request: Request, device: torch.device) -> Ready:
     same = captured is not None and _alike(captured, config)
     if captured is not None and same:
         captured.restore(loss)
-        notes.append(f"state as captured: step {int(loss.state.step)}, temperature {loss.state.temperature.item():g}")
+        notes.append(
+            f"state as captured: step {int(loss.state.step)}, temperature {short(loss.state.temperature.item())}"
+        )
     if not same or request.step is not None:
         step = _last_step(loss) if request.step is None else request.step
         loss.state.step.fill_(step)
         notes += _weight_notes(loss, step)
     if captured is None:
+        notes += _scenario_notes(loss.plan, request.scenario)
         inputs: dict[str, Any] = draw(
             loss.plan,
             request.scenario,
@@ -219,6 +223,15 @@ def eager_twin(loss: Loss, *, fixed: bool = False) -> Loss:
     return twin
 
 
+def _scenario_notes(plan: Plan, scenario: Scenario) -> list[str]:
+    about_experts = scenario in (Scenario.BALANCED, Scenario.SKEWED)
+    if not about_experts or {"gate_logits", "expert_indices"} & set(plan.inputs):
+        return []
+    return [
+        f"scenario {scenario} is about experts, on which no term works here: the tensors are as in {Scenario.RANDOM}"
+    ]
+
+
 def _last_step(loss: Loss) -> int:
     schedules = [planned.term.weight for planned in loss.plan.terms if isinstance(planned.term.weight, Schedule)]
     return max((schedule.delay + schedule.steps for schedule in schedules), default=0)
@@ -226,4 +239,4 @@ def _last_step(loss: Loss) -> int:
 
 def _weight_notes(loss: Loss, step: int) -> list[str]:
     moving = [planned.name for planned in loss.plan.terms if isinstance(planned.term.weight, Schedule)]
-    return [f"weights as of step {step}: {', '.join(moving)} follow a schedule"] if moving else []
+    return [f"weights as of step {step:,}, by their schedules: {', '.join(moving)}"] if moving else []
