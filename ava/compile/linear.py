@@ -80,8 +80,8 @@ def measure_linear(plan: Plan, mode: Mode, given: LinearInput) -> Measurements:
     if term is not None and "hidden" in extras:
         states = own_head_states(extras.pop("hidden"), given.heads, term.num_future_tokens)
     elif "mtp_hidden" in extras:
-        flat = extras.pop("mtp_hidden")
-        states = flat.view(-1, given.hidden.shape[0], flat.shape[-1])
+        flat, size = extras.pop("mtp_hidden"), given.hidden.shape[0]
+        states = flat.view(flat.shape[0] // size if size else 1, size, flat.shape[-1])
 
     tensors = _Tensors()
     model = plan.config.model
@@ -176,7 +176,7 @@ def _kept(
     vocabulary visit all rows, so that the number of their reductions follows from shapes.
     """
     valid = given.prepared[0]
-    if valid.device.type != "cpu" or sharded:
+    if valid.device.type != "cpu" or sharded or not valid.shape[0]:
         return None, [None] * len(future)
     counts = given.extras["mtp_valid"].view(-1, valid.shape[0]) if "mtp_valid" in given.extras else None
     wanted = valid

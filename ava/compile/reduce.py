@@ -55,10 +55,10 @@ def denominator(seen: Totals, num_items: Tensor | None) -> Tensor:
     """Return ``n``: ``num_items``, else the mean number of valid positions of a rank, 1 where there are none.
 
     The mean over the ranks, because data-parallel wrappers average gradients: local sums over that mean average to
-    the global token mean.
+    the global token mean. A ``num_items`` that is no number of tokens makes it NaN: never a silent wrong number.
     """
     items = seen.count / seen.ranks if num_items is None else num_items
-    return torch.where(items > 0, items, 1)
+    return torch.where((items > 0) & items.isfinite(), items, torch.where(items == 0, 1.0, torch.nan))
 
 
 def across_ranks(values: Tensor, plan: Plan) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from ava.compile.measure import Asked, ordered
 from ava.compile.reduce import masked_sum
 from ava.compile.statistics import RowStatistics
 from ava.plan import Plan
-from ava.terms.base import Candidates, Pick, RowTerm, Statistic
+from ava.terms.base import TARGET, Candidates, Pick, RowTerm, Statistic
 from ava.terms.mtp_loss import MtpLoss
 from ava.terms.rows import Rows
 
@@ -25,6 +26,7 @@ __all__ = [
     "row_statistics",
     "row_sums",
     "row_terms",
+    "with_targets",
 ]
 
 MAIN = "main_loss"
@@ -76,8 +78,8 @@ def as_rows(
 
 def row_sums(plan: Plan, skipped: frozenset[str], rows: Rows, valid: Tensor) -> dict[str, Tensor]:
     """Return the sum over valid rows of the main loss and of each term on rows, by name, 0-d each."""
-    nll = rows.nll
-    sums = {MAIN: masked_sum(plan.primary.value(rows) * poison(rows.targets, valid, nll.dtype), valid)}
+    rows = with_targets(rows, valid)
+    sums = {MAIN: masked_sum(plan.primary.value(rows) * poison(rows.targets, valid, rows.nll.dtype), valid)}
     for name, term in row_terms(plan, skipped):
         sums[name] = masked_sum(term.value(rows), valid)
     return sums
@@ -92,9 +94,22 @@ def future_sum(term: MtpLoss, heads: Rows, confidence: Tensor, counts: Tensor) -
         confidence: the largest log-probability of the main rows, ``[N]``.
         counts: bool ``[K * N]``, the positions that have a token so far ahead.
     """
+    rows = confidence.shape[0]
+    counted = counts.view(-1, rows) if rows else counts.view(0, 0)
+    confidence = torch.where(counted.any(0), confidence, 0.0)  # what other rows hold does not matter
     main = Rows({Statistic.MAX_LOG_PROB: confidence}, {}, {}, {}, heads.vocab_size)
-    values = term.value(heads, main) * poison(heads.targets, counts, confidence.dtype).view(-1, confidence.shape[0])
-    return masked_sum(values.flatten(), counts)
+    values = term.value(with_targets(heads, counts), main).flatten()
+    return masked_sum(values * poison(heads.targets, counts, confidence.dtype), counts)
+
+
+def with_targets(rows: Rows, valid: Tensor) -> Rows:
+    """Return rows that predict their target for certain where they are not valid.
+
+    A log-probability of ``-inf`` there would make the gradient of a term that multiplies it NaN, before the row is
+    dropped: no harm to the sum, but ``torch.autograd.detect_anomaly`` stops at it.
+    """
+    log_prob = torch.where(valid, rows.log_probs[TARGET], 0.0)
+    return replace(rows, log_probs={**rows.log_probs, TARGET: log_prob})
 
 
 def metric_sums(rows: Rows, valid: Tensor) -> dict[str, Tensor]:

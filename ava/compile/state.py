@@ -46,6 +46,7 @@ class State(nn.Module):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
+        self._start = temperature
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("micro_step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float64))
@@ -97,8 +98,18 @@ class State(nn.Module):
                 return moved
             return keep_dtype(buffer, moved.device)
 
+        nowhere = self.temperature.is_meta
         super()._apply(move_only, recurse)  # type: ignore[no-untyped-call]
+        if nowhere and not self.temperature.is_meta:  # `to_empty` leaves whatever the memory held
+            self.reset()
         return self
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Make all values those of a new loss."""
+        for buffer in self.buffers():
+            buffer.zero_()
+        self.temperature.fill_(self._start)
 
 
 def keep_dtype(buffer: Tensor, device: torch.device) -> Tensor:

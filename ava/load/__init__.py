@@ -1,7 +1,7 @@
 """Text → :class:`Source`: raw values, a position for every key and value, ``extends`` and overrides applied.
 
 Knows no term and no field but ``extends``, ``version`` (whether each file has it) and ``description`` (for the
-list of presets). In the order of the work: ``text`` · ``events`` · ``resolver`` · ``build`` · ``read`` (or
+list of presets). In the order of the work: ``text`` · ``events`` (``pure``) · ``resolver`` · ``build`` · ``read`` (or
 ``mapping``) · ``presets`` · ``extends`` · ``overrides`` · ``source``; ``frame`` draws a position, ``rules``
 documents the faults; ``project`` finds ``[tool.ava-loss]``.
 """

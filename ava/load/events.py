@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ava.errors import Finding
@@ -49,7 +48,7 @@ def events(text: str, lines: Lines, *, fast: bool) -> Iterator[Event]:
     """
     import yaml
 
-    parser = _c_parser(text) if fast else _python_parser_class()(text)
+    parser = _c_parser(text) if fast else _python_parser(text)
     try:
         while parser.check_event():
             yield parser.get_event()
@@ -69,19 +68,10 @@ def _c_parser(text: str) -> Any:
     return CParser(text)
 
 
-@cache
-def _python_parser_class() -> Any:
-    from yaml.parser import Parser
-    from yaml.reader import Reader
-    from yaml.scanner import Scanner
+def _python_parser(text: str) -> Any:
+    from ava.load.pure import PythonParser
 
-    class PythonParser(Reader, Scanner, Parser):
-        def __init__(self, text: str) -> None:
-            Reader.__init__(self, text)
-            Scanner.__init__(self)
-            Parser.__init__(self)
-
-    return PythonParser
+    return PythonParser(text)
 
 
 # PyYAML's wording → ours, and whether the fault is shown where its context (a quote, a bracket, a key) begins.

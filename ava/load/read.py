@@ -12,7 +12,7 @@ from ava.load import rules
 from ava.load.build import Builder, DoubtError, StopError
 from ava.load.events import SyntaxFaultError, events, has_c_parser
 from ava.load.source import Node
-from ava.load.text import Lines, decode, directives, forbidden_character, misplaced_tabs, too_large
+from ava.load.text import Lines, decode, directives, forbidden_character, misplaced_tabs, tabs_matter, too_large
 
 __all__ = ["Document", "read_document", "read_value"]
 
@@ -60,23 +60,24 @@ def read_value(data: bytes | str, file: str, *, fast: bool | None = None) -> Doc
         return Document(text, None, (fault,))
     clean, findings = directives(text, file)
     fast = has_c_parser() if fast is None else fast
+    builder = None
     if "\t" in text:
-        clean, tabs, indents = _check_tabs(clean, file, fast)
+        builder = _build(clean.replace("\t", " "), file, fast)  # to learn where the scalars stand
+        end = len(clean) if builder.reached is None else builder.reached
+        clean, tabs, indents = misplaced_tabs(clean, file, builder.scalars, end)
         findings += tabs
         if indents:
             return Document(text, None, _ordered(findings))
-    builder = _build(clean, file, fast)
+        known = len(clean) if builder.reached is None else max((stop for _, stop, _ in builder.scalars), default=0)
+        if tabs_matter(clean, builder.scalars, known):
+            builder = None
+    if builder is None:
+        builder = _build(clean, file, fast)
     return Document(text, builder.root, _ordered([*findings, *builder.findings]))
 
 
 def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: finding.span))
-
-
-def _check_tabs(text: str, file: str, fast: bool) -> tuple[str, list[Finding], bool]:
-    """Parse with a space for each tab, to learn where the scalars stand; see :func:`misplaced_tabs`."""
-    builder = _build(text.replace("\t", " "), file, fast)
-    return misplaced_tabs(text, file, builder.scalars, len(text) if builder.reached is None else builder.reached)
 
 
 def _build(text: str, file: str, fast: bool) -> Builder:

@@ -18,6 +18,7 @@ __all__ = [
     "forbidden_character",
     "misplaced_tabs",
     "shown",
+    "tabs_matter",
     "too_large",
 ]
 
@@ -33,6 +34,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\
 _DIRECTIVE = re.compile(r"%[^\r\n]*")
 _BLANK = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r\n|\n|\r)")
 _ACCEPTED_DIRECTIVE = re.compile(r"%YAML +1\.2[ \t]*(?:#.*)?")
+_COMMENT = re.compile(r"(?<![^ \r\n])#[^\r\n]*")
 _BLOCK_HEADER = re.compile(r"[|>][-+0-9]*(?: +#[^\r\n]*)?")
 _OTHER_BOM = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -60,7 +62,7 @@ class Lines:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
-        self._starts = [0, *(match.end() for match in _LINE_BREAK.finditer(text))]
+        self._starts = [0, *map(re.Match.end, _LINE_BREAK.finditer(text))]
 
     def position(self, index: int) -> tuple[int, int]:
         """Return the line and column, from 1, of the character at ``index``."""
@@ -140,13 +142,20 @@ def misplaced_tabs(text: str, file: str, scalars: Sequence[Scalar], end: int) ->
     for start, stop in _misplaced(text, scalars, end):
         pieces += [text[done:start], " " * (stop - start)]
         done = stop
-        column = lines.position(start)[1]
-        leading = not text[start - column + 1 : start].strip(" ") and text[stop : stop + 1] not in ("", "\r", "\n", "#")
+        blank = text[stop : stop + 1] in ("", "\r", "\n", "#")
+        leading = not blank and not text[start - lines.position(start)[1] + 1 : start].strip(" ")
         indents |= leading
         if len(findings) < MAX_REPEATS:
             where = "indents this line" if leading else "stands where only spaces may"
             findings.append(rules.TAB.finding(f"a tab {where}; use spaces", lines.span(start, stop)))
     return "".join([*pieces, text[done:]]), findings, indents
+
+
+def tabs_matter(text: str, scalars: Sequence[Scalar], known: int) -> bool:
+    """Return whether a tab of ``text`` may say something: one that is not in a comment before ``known``."""
+    if any("\t" in text[start:stop] for start, stop, style in scalars if style):
+        return True
+    return "\t" in text[known:] or "\t" in _COMMENT.sub("", text[:known])
 
 
 def _misplaced(text: str, scalars: Sequence[Scalar], end: int) -> list[tuple[int, int]]:

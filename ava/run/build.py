@@ -1,14 +1,18 @@
-"""What is made once, when a loss is built: its own heads, and the check that nothing it needs is missing."""
+"""What is made once, when a loss is built: its own heads, its tables, and the check that nothing is missing."""
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from ava.compile.heads import MtpHeads
+from ava.compile.weights import schedule_table
 from ava.errors import ArgumentValueError
 from ava.plan import Plan
 from ava.terms.base import Kind
 from ava.terms.mtp_loss import MtpLoss
 
-__all__ = ["check_model", "own_heads"]
+__all__ = ["check_model", "own_heads", "tables_of"]
 
 
 def own_heads(plan: Plan) -> MtpHeads | None:
@@ -30,6 +34,14 @@ def own_heads(plan: Plan) -> MtpHeads | None:
             "configuration, or pass `vocab_size=…` to `Loss.load`."
         )
     return MtpHeads(term.heads, term.num_future_tokens, model.hidden_size, width)
+
+
+def tables_of(plan: Plan) -> dict[str, Tensor]:
+    """Return the numbers of the configuration that a graph takes as tensors, by the name of their buffer, float64."""
+    temperature = plan.config.primary.temperature
+    limits = (0.0, 1.0, 1.0) if temperature is None else (temperature.rate, *temperature.bounds)
+    schedules = schedule_table([planned.term.weight for planned in plan.terms])
+    return {"_schedules": schedules, "_limits": torch.tensor(limits, dtype=torch.float64)}
 
 
 def check_model(plan: Plan) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor
 
 from ava.compile.batch import Mode, active_needs, prepared_wants
 from ava.compile.prepare import prepare
-from ava.errors import ArgumentValueError
+from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
 from ava.run.collect import INPUTS, Call, collect, skipped_terms
 from ava.run.engine import HeadInput, LogitsInput, engine_input
 from ava.run.inputs import as_items, check_mask, check_target_range, check_tokens
@@ -20,7 +20,20 @@ from ava.terms.mtp_loss import MtpLoss
 if TYPE_CHECKING:
     from ava.run.loss import Loss
 
-__all__ = ["CheckedCall", "check_call"]
+__all__ = ["FORWARD_ARGUMENTS", "CheckedCall", "check_call", "refuse_unknown"]
+
+FORWARD_ARGUMENTS = (
+    "logits",
+    "targets",
+    "attention_mask",
+    "input_ids",
+    "segment_ids",
+    *INPUTS,
+    "num_items",
+    "process_group",
+    "return_detailed",
+)
+"""Arguments of ``Loss.forward``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,15 @@ class CheckedCall:
     heads: Mapping[str, Tensor]
     num_items: Tensor | None
     mode: Mode
+
+
+def refuse_unknown(unknown: Mapping[str, Any]) -> NoReturn:
+    """Raise ArgumentTypeError for the first of these keywords, none of which ``Loss.forward`` has."""
+    name = next(iter(unknown))
+    hint = did_you_mean(name, FORWARD_ARGUMENTS)
+    if name == "num_items_in_batch":  # what Hugging Face's Trainer passes
+        hint = "; in a Trainer, pass `ava.integrations.huggingface.compute_loss_func(loss)` in place of the loss"
+    raise ArgumentTypeError(f"`{name}` is not an argument of Loss{hint}")
 
 
 def check_call(loss: Loss, arguments: Mapping[str, Any], process_group: Any, detailed: bool) -> CheckedCall:

@@ -33,7 +33,9 @@ def describe(value: object) -> str:
 
 
 def check_tensor(name: str, value: object, expected: str) -> Tensor:
-    """Return the tensor, or raise ArgumentTypeError."""
+    """Return the tensor, or raise ArgumentTypeError; ArgumentValueError where there is nothing."""
+    if value is None:
+        raise ArgumentValueError(f"`{name}` should be {expected}, but is None.")
     if not isinstance(value, Tensor):
         raise ArgumentTypeError(f"`{name}` should be {expected}, but is {describe(value)}.")
     return value
@@ -141,7 +143,9 @@ def as_items(num_items: object, device: torch.device) -> Tensor | None:
             raise ArgumentValueError(f"`num_items` should be a number or a 0-d tensor, but is {describe(num_items)}.")
         if num_items.is_complex() or num_items.dtype == torch.bool:
             raise ArgumentValueError(f"`num_items` should be a number of tokens, but is {describe(num_items)}.")
-        return num_items.detach().reshape(()).to(device=device, dtype=torch.float64, non_blocking=True)
+        # a copy to the host is waited for: it would be read before it is there
+        waits = device.type == "cpu"
+        return num_items.detach().reshape(()).to(device=device, dtype=torch.float64, non_blocking=not waits)
     if isinstance(num_items, bool) or not isinstance(num_items, (int, float)):
         raise ArgumentTypeError(f"`num_items` should be a number or a 0-d tensor, but is {describe(num_items)}.")
     if not 0 <= num_items < float("inf"):

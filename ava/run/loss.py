@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ava.compile.batch import Batch, Measurements, closing_of
 from ava.compile.compiler import run_graph
 from ava.compile.graph import build_graph
 from ava.compile.linear import LinearInput, measure_linear
 from ava.compile.state import State, close, keep_dtype
-from ava.compile.weights import schedule_table, weights_at
+from ava.compile.weights import weights_at
 from ava.config import Config
-from ava.errors import ArgumentTypeError, ArgumentValueError, did_you_mean
+from ava.errors import ArgumentTypeError, ArgumentValueError
 from ava.plan import Plan
-from ava.run.build import check_model, own_heads
-from ava.run.call import CheckedCall, check_call
-from ava.run.collect import INPUTS
+from ava.run.attach import Attached
+from ava.run.build import check_model, own_heads, tables_of
+from ava.run.call import CheckedCall, check_call, refuse_unknown
 from ava.run.engine import LogitsInput
 from ava.run.output import LossOutput
 from ava.run.recall import Recall
@@ -34,18 +32,6 @@ if TYPE_CHECKING:
     from ava.run.diagnose import Diagnosis
 
 __all__ = ["Loss"]
-
-FORWARD_ARGUMENTS = (
-    "logits",
-    "targets",
-    "attention_mask",
-    "input_ids",
-    "segment_ids",
-    *INPUTS,
-    "num_items",
-    "process_group",
-    "return_detailed",
-)
 
 
 class Loss(nn.Module):
@@ -82,14 +68,12 @@ class Loss(nn.Module):
         check_model(self.plan)
         temperature = config.primary.temperature
         self.state = State(1.0 if temperature is None else temperature.initial)
-        limits = (0.0, 1.0, 1.0) if temperature is None else (temperature.rate, *temperature.bounds)
-        table = schedule_table([planned.term.weight for planned in self.plan.terms])
-        self.register_buffer("_schedules", table, persistent=False)
-        self.register_buffer("_limits", torch.tensor(limits, dtype=torch.float64), persistent=False)
+        for name, table in tables_of(self.plan).items():
+            self.register_buffer(name, table, persistent=False)
         self.heads = own_heads(self.plan)
         count = len(self.plan.terms)
         self.log_variances = nn.Parameter(torch.zeros(count)) if config.balancing == "uncertainty" and count else None
-        self._attached: tuple[weakref.ref[torch.optim.Optimizer], RemovableHandle] | None = None
+        self._attached: Attached | None = None
         self._told: set[str] = set()
         self._recall = Recall()
 
@@ -189,13 +173,7 @@ class Loss(nn.Module):
             NonFiniteLossError: the loss is not finite, with ``compile.checks: full``; it says why.
         """
         if unknown:
-            name = next(iter(unknown))
-            hint = did_you_mean(name, FORWARD_ARGUMENTS)
-            if name == "num_items_in_batch":  # what Hugging Face's Trainer passes
-                hint = (
-                    "; in a Trainer, pass `ava.integrations.huggingface.compute_loss_func(loss)` in place of the loss"
-                )
-            raise ArgumentTypeError(f"`{name}` is not an argument of Loss{hint}")
+            refuse_unknown(unknown)
         given = {
             "logits": logits,
             "targets": targets,
@@ -233,7 +211,7 @@ class Loss(nn.Module):
         if self.config.compile.checks == "full":
             from ava.run.diagnose import require_finite
 
-            require_finite(self, answer["total_loss"], **call.given)
+            require_finite(self, answer["total_loss"], call.mode.shard is not None, **call.given)
         return LossOutput(answer) if return_detailed else answer["total_loss"]
 
     def _measure(self, call: CheckedCall, state: dict[str, Tensor]) -> Tensor | Measurements:
@@ -271,7 +249,7 @@ class Loss(nn.Module):
     @property
     def closes_every(self) -> int:
         """Training-mode calls per optimizer step; 0 where an attached optimizer closes it."""
-        attached = self._attached is not None and self._attached[0]() is not None
+        attached = self._attached is not None and self._attached.alive
         return 0 if attached else self.config.reduction.gradient_accumulation_steps
 
     def attach(self, optimizer: torch.optim.Optimizer) -> Loss:
@@ -279,19 +257,14 @@ class Loss(nn.Module):
 
         Without it, a step closes after every ``reduction.gradient_accumulation_steps`` training-mode calls. A loss is
         attached to one optimizer: to another one, it leaves the first. Wrappers such as accelerate's are seen through.
+
+        Raises:
+            ArgumentTypeError: that is no optimizer.
         """
-        while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-            optimizer = inner
+        attached = Attached(self, optimizer)
         if self._attached is not None:
-            self._attached[1].remove()
-        this = weakref.ref(self)
-
-        def stepped(*_: Any) -> None:
-            loss = this()
-            if loss is not None:
-                loss.close_step()
-
-        self._attached = weakref.ref(optimizer), optimizer.register_step_post_hook(stepped)
+            self._attached.leave()
+        self._attached = attached
         return self
 
     @torch.no_grad()
@@ -344,8 +317,9 @@ class Loss(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Loss:
         tables = {name: getattr(self, name) for name in ("_schedules", "_limits")}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, table in tables.items():  # numbers of the configuration keep their float64
+        for name, table in tables.items():  # they keep their float64, and their values through `to_empty`
             moved = getattr(self, name)
-            if moved.dtype != table.dtype:
-                setattr(self, name, keep_dtype(table, moved.device))
+            known = tables_of(self.plan)[name] if table.is_meta and not moved.is_meta else table
+            if moved.dtype != table.dtype or known is not table:
+                setattr(self, name, keep_dtype(known, moved.device))
         return self

@@ -148,7 +148,8 @@ class MtpLoss(HeadsTerm):
 
     def value(self, heads: Rows, main: Rows) -> Tensor:
         """Return the value of each row of each head, ``[K, N]``, in nats."""
-        nll = heads.nll.view(-1, main.statistics[Statistic.MAX_LOG_PROB].shape[0])
+        rows = main.statistics[Statistic.MAX_LOG_PROB].shape[0]
+        nll = heads.nll.view(-1, rows) if rows else heads.nll.view(0, 0)
         return nll * self.position_weight(main) if self.weighting == "adaptive" else nll
 
     def position_weight(self, main: Rows) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ava import Loss
 from ava.config.roster import ROSTER
-from ava.run.loss import FORWARD_ARGUMENTS
+from ava.run.call import FORWARD_ARGUMENTS
 from tests.reference import samples, total
 from tests.reference.samples import CASES, EXTRA_CASES, FLOAT_INPUTS, Sample
 

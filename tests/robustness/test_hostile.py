@@ -74,6 +74,16 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "thousands of unknown terms": (
         V + b"terms:\n" + b"".join(b"  z_losss%d: {}\n" % i for i in range(3000)), "3:3 AVA101",
     ),
+    "a mebibyte of comments with tabs": (V + b"#\ta\n" * (MEBIBYTE // 4 - 100) + b"x: [\n", "262046:5 AVA001"),
+    "a mebibyte of quoted tabs": (
+        V + b'description: "' + b"a\tb\n" * (MEBIBYTE // 4 - 100) + b'"\n: 1\n', "262047:1 AVA001",
+    ),
+    "a mebibyte of text before a tab": (
+        V + b"description: |\n" + b"  text\n" * (MEBIBYTE // 7 - 200) + b"x:\t1\n y: 2\n", "149599:3 AVA003",
+    ),
+    "a mebibyte of keys and comments before a tab": (
+        V + b"".join(b"k%d: 1\n" % i for i in range(4900)) + b"#c\n" * 330000 + b"a:\t[\n", "334902:3 AVA003",
+    ),
     "thousands of wrong numbers": (
         V + b"terms: {moe_balance_loss: {target_expert_usage: [" + b"x," * 9000 + b"]}}", "2:50 AVA103",
     ),

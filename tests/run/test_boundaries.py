@@ -71,6 +71,35 @@ def test_wrong_arguments(name: str) -> None:
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"logits": None, "hidden_states": torch.zeros(B, T, H)}, "lm_head"),
+        ({"logits": None, "lm_head": torch.zeros(V, H)}, "hidden_states"),
+        ({"targets": None}, "targets"),
+    ],
+)
+def test_a_tensor_that_is_missing_is_no_wrong_type(changes: dict[str, Any], name: str) -> None:
+    with pytest.raises(ArgumentValueError, match=f"`{name}` should be .*, but is None"):
+        build()(**call(**changes))
+
+
+@pytest.mark.parametrize("items", [-3.0, float("nan"), float("inf"), -float("inf")])
+def test_a_tensor_that_is_no_number_of_tokens_is_never_a_silent_wrong_number(items: float) -> None:
+    loss = build({"z_loss": {}})
+    assert loss(**call(num_items=torch.tensor(items))).isnan()
+    assert loss(**call(num_items=torch.tensor(0.0))).isfinite()
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_an_expert_that_is_none_is_told_on_a_cpu(index: int) -> None:
+    loss = build({"moe_balance_loss": {}})
+    indices = torch.zeros(B, T, 2, dtype=torch.int64)
+    indices[1, 2, 1] = index
+    with pytest.raises(ArgumentValueError, match=r"`expert_indices` should be in \[0, 4\)"):
+        loss(**call(gate_logits=torch.zeros(B, T, 4), expert_indices=indices))
+
+
 def test_the_padded_width_is_asked_for() -> None:
     padded = build(vocab_size=V - 2, padded_vocab_size=V)
     assert padded(**call()).isfinite()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import ava
+from ava.errors import ArgumentTypeError
 
 B, T, V = 2, 6, 13
 EAGER = {"compile.enabled": False}
@@ -114,6 +115,31 @@ def test_an_attached_optimizer_closes_the_step() -> None:
         optimizer.zero_grad()
     assert int(loss.metrics()["step"]) == 3
     assert loss.metrics()["weight/z_loss"].item() == pytest.approx(3 / 7)
+
+
+def test_attaching_to_no_optimizer_leaves_things_as_they_are() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    loss = adaptive().attach(optimizer)
+    with pytest.raises(ArgumentTypeError, match=r"`attach` takes a `torch\.optim\.Optimizer`, not Linear"):
+        loss.attach(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+    optimizer.step()
+    assert int(loss.metrics()["step"]) == 1
+
+
+def test_what_was_made_on_meta_starts_as_new_after_to_empty() -> None:
+    config = {
+        "version": 1,
+        "primary": {"type": "deepseek", "temperature": {"initial": 1.3, "adaptive": True}},
+        "terms": {"z_loss": {"weight": {"from": 0.5, "to": 1.0, "steps": 10}}},
+    }
+    new = ava.Loss.load(config, overrides=EAGER)
+    with torch.device("meta"):
+        made = ava.Loss.load(config, overrides=EAGER)
+    made = made.to_empty(device="cpu")
+    for name, value in [*new.named_buffers(), *new.metrics().items()]:
+        other = dict([*made.named_buffers(), *made.metrics().items()])[name]
+        torch.testing.assert_close(other, value, rtol=0, atol=0)
+    assert made(*batch()).item() == new(*batch()).item()
 
 
 def test_stopping_in_the_middle_of_a_window_and_resuming_is_bit_identical() -> None:
