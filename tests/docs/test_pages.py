@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import Field
 
 from ava import Config, Loss, Plan
 from ava.cli.rule import every_rule
@@ -20,7 +20,6 @@ from ava.config import ROSTER
 from ava.lint.subject import Subject
 from ava.load import load_text
 from ava.plan.subjects import term_page
-from ava.terms import base
 from ava.terms.advice import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -146,15 +145,15 @@ def test_how_to_add_a_rule() -> None:
         assert len(list(rule.check(subject))) == found
 
 
-def test_how_to_add_a_term() -> None:
-    """The class on the page is a term: it computes what its formula says."""
+def test_how_to_add_a_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module on the page is whole, and its class a term: it computes what its formula says."""
     text = (DOCS / "add-a-term.md").read_text(encoding="utf-8")
     assert text.split("## More than that")[0].count("\n") < 75
     (source,) = blocks(text, "python")
     assert len(source.splitlines()) < 40
-    names: dict[str, Any] = {"__name__": "page"}
-    exec(source, names)
-    term = names["PolyLoss"]
+    (tmp_path / "my_package.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    term = importlib.import_module("my_package").PolyLoss
     terms = {"poly_loss": term.model_validate({})}
     config = Config.model_validate({"version": 1, "terms": terms, "compile": {"enabled": False}})
     logits = torch.randn(1, 4, 7, dtype=torch.float64)

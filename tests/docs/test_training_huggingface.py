@@ -27,6 +27,7 @@ def test_the_snippets_run(tmp_path: Path) -> None:
             super().__init__(*args, data_collator=collate, **more)
 
     names = {"model": gpt2(), "Trainer": Quick, "args": arguments(tmp_path, max_steps=1), "rows": rows()}
+    made = made.replace("from transformers import Trainer\n", "")
     source = made.replace('Loss.load("standard"', 'Loss.load("standard", overrides={"compile.enabled": False}')
     exec(source, names)
     names["trainer"].train()
