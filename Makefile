@@ -9,13 +9,14 @@ MINUTES ?= 1
 export NO_COLOR ?=
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test check format bench schema docs wheel clean
+.PHONY: help demo test check format bench study schema docs wheel clean
 
 help:
 	@echo "make demo    environment, then the main job: validate, explain, dry-run, train a small model"
 	@echo "make test    environment, then every test"
 	@echo "make check   ruff, mypy --strict, import layers, drift of the schema and the generated pages"
 	@echo "make bench   the figures of docs/performance.md"
+	@echo "make study   the runs, tables and pictures of docs/study.md; about an hour on two cores"
 	@echo "make format  ruff's formatter and fixes"
 	@echo "make schema  regenerate schemas/ and the generated pages of docs/"
 	@echo "make docs    the site of docs/, in site/, with its links checked"
@@ -45,6 +46,7 @@ check: $(READY)
 	$(BIN)/python -m ava.config.schema --check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python benchmarks/page.py --check
+	$(BIN)/python examples/study/page.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -56,6 +58,10 @@ schema: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run_all.py
+
+study: $(READY)
+	$(BIN)/python examples/study/run.py
+	$(BIN)/python examples/study/page.py --results runs/study/results.json
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py --check

@@ -58,6 +58,8 @@ HURTS: dict[str, tuple[str, ...]] = {
     "main_loss": (
         "Smoothing raises the loss that is reported; compare runs by `metrics/perplexity`, which is without it.",
         "A temperature is part of the objective: logits of a model trained at `τ ≠ 1` are calibrated for that `τ`.",
+        "An adaptive temperature within wide bounds: a loss that falls fast counts as unsteady, so the temperature "
+        "rises to its bound. In [the study](../study.md) that cost held-out loss and made sampled text repeat itself.",
     ),
     "focal_loss": (
         "Noisy labels: the hardest tokens are the wrong ones, and they get the most weight.",
@@ -89,6 +91,8 @@ HURTS: dict[str, tuple[str, ...]] = {
     "moe_balance_loss": (
         "Experts are meant to specialise on unequal data; then give each its share in `target_expert_usage`.",
         "Too large a weight makes the router blind: all experts equal, none used for what it does best.",
+        "`loss_free` over too few steps: `rate` times their number has to exceed the spread of a token's router "
+        "logits, 1 to 2 in [the study](../study.md), where `rate: 0.01` balanced best and 0.001 came too late.",
     ),
     "router_z_loss": ("A large weight flattens the router until its choice is a coin toss.",),
     "expert_diversity_loss": (

@@ -47,7 +47,8 @@ class Trainer:
         self.inputs = frozenset(self.loss_fn.plan.inputs)
 
         wanted = self.loss_fn.config.model
-        experts = (wanted.num_experts or 0) if "gate_logits" in self.inputs else 0
+        experts = options.experts or ((wanted.num_experts or 0) if "gate_logits" in self.inputs else 0)
+        torch.manual_seed(options.seed)  # the same first weights, whether the loss has some of its own or not
         self.model = SmallLM(VOCAB, options.width, options.layers, experts=experts, top_k=wanted.top_k).to(device)
         self.predict = torch.compile(self.model) if options.compile_model else self.model
 
@@ -67,6 +68,9 @@ class Trainer:
     def loss(self, out: Output, batch: Batch, num_items: int | None = None) -> ava.LossOutput:
         """The loss of a batch in detail, given what the preset's terms need beyond the logits."""
         extras = {"hidden_states": out.hidden, "lm_head": self.model.head.weight, "gate_logits": out.gates}
+        extras = {name: value for name, value in extras.items() if name in self.inputs}
+        if "gate_logits" in extras:
+            extras["expert_indices"] = out.chosen  # not the largest logits, where the router adds a bias
         detail: ava.LossOutput = self.loss_fn(
             logits=out.logits,
             targets=batch.targets,
@@ -74,7 +78,7 @@ class Trainer:
             segment_ids=batch.segments,
             num_items=num_items,
             return_detailed=True,
-            **{name: value for name, value in extras.items() if name in self.inputs},
+            **extras,
         )
         return detail
 
@@ -94,6 +98,8 @@ class Trainer:
             norm = torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            if "gate_logits" in self.inputs:
+                self.model.set_expert_bias(self.loss_fn.expert_bias)  # 0 unless the balancing is free of a loss
             self.steps_done += 1
             self.tokens += count
         known: Record = {
@@ -132,7 +138,10 @@ class Trainer:
             f"{name} was {then.get(name)}, is {now}" for name, now in self.identity.items() if then.get(name) != now
         ]
         if changed:
-            raise ValueError(f"the checkpoint is of another run: {'; '.join(changed)}")
+            raise ValueError(
+                f"the checkpoint is of another run: {'; '.join(changed)}; give the options that it began with, or name "
+                "another file"
+            )
         self.model.load_state_dict(state["model"])
         self.loss_fn.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -170,9 +179,8 @@ def train(options: Options, console: Console) -> Trainer:
         display.say(
             f"{options.preset}, {size:,} weights; {len(training.tokens):,} tokens, {len(unseen.tokens):,} held out"
         )
-        display.say(
-            f"going on after step {trainer.steps_done}" if trainer.steps_done else "starting; the first step compiles"
-        )
+        compiles = "" if trainer.loss_fn.config.compile.enabled is False else "; the first step compiles"
+        display.say(f"going on after step {trainer.steps_done}" if trainer.steps_done else f"starting{compiles}")
         before = before or assess(trainer, batches)[0]
         while trainer.done < 1 and trainer.steps_done != options.stop_at and not interrupted:
             log.add(*trainer.step())

@@ -21,7 +21,10 @@ _SECTIONS = """\
 #   vocab_size: 50257    # by default, the logits' width
 #   eos_token_id: 50256  # needed by eos_penalty, unless the training script gives it
 
-# primary: {type: deepseek, label_smoothing: 0.1, temperature: {initial: 1.0, adaptive: true}}
+# primary:
+#   type: deepseek
+#   label_smoothing: 0.1
+#   temperature: {initial: 1.0, adaptive: true, bounds: [0.9, 1.1]}
 
 # A term is on when it is named; `null` switches an inherited one off. A weight may also move over
 # the optimizer steps: `{from: 0.0, to: 1e-4, steps: 2000, shape: cosine}`.

@@ -79,10 +79,10 @@ class PackedText:
         return zlib.crc32(self.tokens.to("cpu", torch.int16).numpy().tobytes())
 
 
-def load_corpus() -> tuple[PackedText, PackedText]:
-    """Text to train on, and text held out from it."""
+def load_corpus(files: int | None = None) -> tuple[PackedText, PackedText]:
+    """Text to train on, and text held out from it; of each the first `files` sources, or all."""
     root, paths = standard_library()
-    sides = [[path for path in paths if is_held_out(path) is held_out] for held_out in (False, True)]
+    sides = [[path for path in paths if is_held_out(path) is held_out][:files] for held_out in (False, True)]
     training, held_out = (PackedText.pack((root / path).read_bytes() for path in side) for side in sides)
     return training, held_out
 

@@ -30,6 +30,7 @@ class Options:
     grad_accum: int = field(default=1, metadata=about("micro-batches in a step", int))
     layers: int = field(default=4, metadata=about("blocks of the model", int))
     width: int = field(default=128, metadata=about("width of the model, a multiple of 32", int))
+    experts: int | None = field(default=None, metadata=about("experts a layer; by default as the loss wants", int))
     lr: float = field(default=3e-3, metadata=about("peak learning rate", float))
     warmup: int = field(default=20, metadata=about("steps of linear warm-up", int))
     seed: int = field(default=0, metadata=about("of the initial weights and the order of the data", int))
