@@ -37,10 +37,20 @@ def run(name: str, folder: Path, *options: str) -> str:
         "WANDB_MODE": "disabled",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    done = subprocess.run(
-        [sys.executable, *launcher, str(EXAMPLES / f"{name}.py"), *options],
-        capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=300,
-    )  # fmt: skip
+    command = [sys.executable, *launcher, str(EXAMPLES / f"{name}.py"), *options]
+
+    def started() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=90
+        )
+
+    try:
+        done = started()
+    except subprocess.TimeoutExpired as late:
+        # Seen once in many runs: all printed, then torch 2.13 hangs while gloo's group goes, in spite of the barrier.
+        if not launcher or "saved" not in str(late.stdout):
+            raise
+        done = started()
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
