@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from ava.cli import main
+from tests.golden import golden
+
+__all__ = ["golden"]
 
 ENVIRONMENT = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "AVA_PRESET_PATH", "FORCE_COLOR", "NO_COLOR")
 

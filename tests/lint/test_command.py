@@ -201,23 +201,6 @@ def test_a_text_is_what_it_was(lint, write, golden):
     golden("text_80", lint("loss.yaml").out)
 
 
-@pytest.fixture
-def golden(request):
-    """Return a function that compares a text with ``snapshots/NAME.txt``; ``--snapshot-update`` writes it anew."""
-    folder = Path(str(request.path)).parent / "snapshots"
-    update = request.config.getoption("update_snapshots", default=False)
-
-    def same(name: str, text: str) -> None:
-        path = folder / f"{name}.txt"
-        if update:
-            folder.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        assert path.is_file(), "run `pytest tests/lint --snapshot-update`"
-        assert text == path.read_text(encoding="utf-8")
-
-    return same
-
-
 def test_json_stays_alone_on_standard_output(lint, write):
     write("x.yaml", WRONG)
     ran = lint("x.yaml", "missing.yaml", "--format", "json", "--fix")
