@@ -278,6 +278,20 @@ def test_a_loss_that_is_not_finite_is_explained():
     assert "`terms.z_loss.weight: 0.0001`" in message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "begins"),
+    [(("z_loss",), "`z_loss` is not finite: "), (("focal_loss", "z_loss"), "`focal_loss`, `z_loss` are not finite: ")],
+)
+def test_terms_that_are_not_finite_are_named_together(wrong: tuple[str, ...], begins: str) -> None:
+    config = config_of({"z_loss": {}, "focal_loss": {}})
+    measured = dry_run(config, SMALL)
+    terms = measured.parts.terms
+    broken = {name: replace(term, raw=math.inf) if name in wrong else term for name, term in terms.items()}
+    case = replace(measured, finite=False, parts=replace(measured.parts, terms=broken))
+    found = next(finding for finding in judge(case, config, "random", "float32") if finding.code == "AVA551")
+    assert found.message.startswith(begins)
+
+
 def test_full_checks_do_not_end_a_dry_run():
     config = Config.load({"version": 1, "terms": {"z_loss": {"weight": 1e38}}, "compile": {"checks": "full"}})
     assert dry_run(config, SMALL).findings[0].code == "AVA551"

@@ -40,10 +40,11 @@ def _run(measured: Measured, config: Config, dtype: str) -> Iterator[Finding]:
     if not measured.finite:
         wrong = [name for name, term in measured.parts.terms.items() if not _finite(term)]
         what = f"{', '.join(f'`{name}`' for name in wrong)}" if wrong else "the total or its gradient"
+        verb = "are" if len(wrong) > 1 else "is"
         hint = "" if wrong else f" in {dtype}, though every term by itself is"
         advice = "; ".join(measured.causes[:2]) or "try `--dtype float32`, or lower the weights"
         path: Path = ("terms", *wrong[:1]) if wrong else ()
-        yield at(config, rules.NOT_FINITE, f"{what} is not finite{hint}: {advice}", path)
+        yield at(config, rules.NOT_FINITE, f"{what} {verb} not finite{hint}: {advice}", path)
     if measured.graph_breaks:
         count = "one graph break" if measured.graph_breaks == 1 else f"{measured.graph_breaks} graph breaks"
         reasons = "; ".join(measured.break_reasons)
