@@ -71,7 +71,7 @@ class Measured:
     Attributes:
         statistics: every wanted one; 0 at rows that are not valid.
         log_probs: ``log p`` at the picked columns, ``[N, width]`` each; ``-inf`` where there is none.
-        top: the largest logit, in the dtype of the logits.
+        top: the largest logit, in the dtype of the arithmetic.
         max_log_prob: the log-probability of the maximum.
         log_rest_share: ``log(1 - p_max)`` where the maximum is certain, else 0.
         certain: bool, whether the maximum is unique and likely.
@@ -146,16 +146,16 @@ def measure_rows(
     real = logits if logits.shape[1] == asked.width else logits[:, : asked.width]
     told = None if teacher is None else teacher[:, : asked.width]
     wide = real.to(inverse_temperature.dtype)
-    top = real.amax(1)
+    top = wide.amax(1)
     top_teacher = None if told is None else told.amax(1)
     second = None
     if shard is not None:
-        below_top = torch.where(real < top[:, None], real, -torch.inf).amax(1) if Statistic.MARGIN in wanted else None
+        below_top = torch.where(wide < top[:, None], wide, -torch.inf).amax(1) if Statistic.MARGIN in wanted else None
         top, second, top_teacher = shard.largest(top, below_top, top_teacher)
     # In powers of two: Inductor writes an `exp` that several sums read to memory, and computes an `exp2` once in
     # registers.
     per_octave = inverse_temperature * _LOG2_E
-    peak = top.to(wide.dtype)[:, None]
+    peak = top[:, None]
     below = (wide - peak) * per_octave  # subtracted first, which rounds to the gap's size and not to the logits'
     e = below.exp2()
     rest = None
@@ -173,13 +173,13 @@ def measure_rows(
     if rest is not None:
         sums.append(rest)
     elif second is not None:
-        second = second.to(wide.dtype).clamp(min=torch.finfo(wide.dtype).min)
+        second = second.clamp(min=torch.finfo(wide.dtype).min)
         below_second = ((wide - second[:, None]) * per_octave).exp2()
-        sums.append(_row_sum(torch.where(real < top[:, None], below_second, 0.0)))
+        sums.append(_row_sum(torch.where(wide < peak, below_second, 0.0)))
     first = None
     if Statistic.ARGMAX in wanted:
         column = torch.arange(asked.width, dtype=torch.int32, device=logits.device)
-        first = torch.where(real < top[:, None], asked.vocab_size, column).amin(1)
+        first = torch.where(wide < peak, asked.vocab_size, column).amin(1)
     if told is not None and top_teacher is not None:
         sums += _divergence_sums(wide, peak, told, top_teacher, 1 / asked.teacher_temperature)
     local = [column if shard is None else shard.local(column) for column in columns]
@@ -257,8 +257,11 @@ def _row_sum(values: Tensor) -> Tensor:
     if not values.is_cpu or width <= _PIECE:
         return values.sum(1)
     even = width - width % _PIECE
-    total = values[:, :even].view(values.shape[0], even // _PIECE, _PIECE).sum(2).sum(1)
-    return total if even == width else total + values[:, even:].sum(1)
+    pieces = values[:, :even].view(values.shape[0], even // _PIECE, _PIECE).sum(2).unbind(1)
+    total = pieces[0] if even == width else pieces[0] + values[:, even:].sum(1)
+    for piece in pieces[1:]:
+        total = total + piece
+    return total
 
 
 def _divergence_sums(

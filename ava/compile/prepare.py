@@ -56,16 +56,21 @@ def prepare(
         the target.
     """
     pad = pad_token_id if pad_token_id is not None and pad_token_id != eos_token_id else None
-    unmasked = torch.ones_like(targets, dtype=torch.bool) if attention_mask is None else attention_mask != 0
+    unmasked = None if attention_mask is None else attention_mask != 0
 
-    def real(tokens: Tensor, mask: Tensor) -> Tensor:
-        counts = (tokens != ignore_index) & mask
-        return counts if pad is None else counts & (tokens != pad)
+    def real(tokens: Tensor, mask: Tensor | None) -> Tensor:
+        counts = tokens != ignore_index
+        if mask is not None:
+            counts &= mask
+        return counts if pad is None else counts.logical_and_(tokens != pad)
 
-    y = _next(targets, ignore_index) if shift else targets
-    valid = real(y, _next(unmasked, False) if shift else unmasked)
-    in_vocab = valid & (y >= 0) & (y < vocab_size)
-    target = torch.where(in_vocab, y, -1)
+    if shift:
+        y = _next(targets, ignore_index)
+        valid = real(y, None if unmasked is None else _next(unmasked, False))
+    else:
+        y = targets
+        valid = real(y, unmasked)
+    target = torch.where(valid & (y >= 0) & (y < vocab_size), y, -1)
     out = [valid.reshape(-1), target.reshape(-1)]
     if not wants and not candidates:
         return _own(out, targets)
@@ -76,46 +81,40 @@ def prepare(
     elif shift:
         u, defined = targets, real(targets, unmasked)
     else:
-        u = _previous(y, ignore_index)
-        defined = _previous(real(y, unmasked), False)
+        u, defined = _previous(y, ignore_index), _previous(valid, False)
 
-    # Segments: a new one starts where the document changes, or after an end-of-document token.
-    first = torch.zeros_like(valid)
-    first[:, :1] = True
-    starts = first
+    # Segments: a new one starts where the document changes, or after an end-of-document token. No context crosses.
+    starts = torch.zeros_like(valid)
     if segment_ids is not None:
         ids = _next(segment_ids, 0) if shift else segment_ids
         if shift:  # the last position predicts nothing: it belongs to the document before it
             ids[:, -1:] = segment_ids[:, -1:]
-        changes = torch.zeros_like(valid)
-        changes[:, 1:] = ids[:, 1:] != ids[:, :-1]
-        starts = first | changes
-        defined = defined & ~changes
+        starts[:, 1:] = ids[:, 1:] != ids[:, :-1]
+        defined = defined & ~starts
         if shift:  # targets[t] may stand in another document than targets[t + 1]
-            defined = defined & (ids == segment_ids)
+            defined &= ids == segment_ids
     elif eos_token_id is not None:
-        ends = defined & (u == eos_token_id)
-        starts = first | ends
-        defined = defined & (first | ~ends)
-    segment = starts.long().cumsum(1)
+        starts[:, 1:] = (defined & (u == eos_token_id))[:, 1:]
+        defined = defined & ~starts
+    starts[:, :1] = True
 
     position = torch.arange(y.shape[1], device=y.device).expand_as(y)
+    since = _latest(position, starts)
     apart = torch.where(defined, u, _APART - position)
-    answers, names = {}, wants.split()
-    if "context" in names:
-        answers["context"] = torch.where(defined & (u >= 0) & (u < vocab_size), u, -1)
+    context = torch.where((apart >= 0) & (apart < vocab_size), apart, -1)
+    answers, names = {"context": context}, wants.split()
     if "run" in names:
         differs = torch.ones_like(valid)
         differs[:, 1:] = apart[:, 1:] != apart[:, :-1]
         answers["run"] = position - _latest(position, differs) + 1
     if "before" in names:
-        counted = valid.long().cumsum(1) - valid.long()
-        answers["before"] = counted - counted.gather(1, _latest(position, starts))
+        counted = valid.cumsum(1) - valid.long()
+        answers["before"] = counted - counted.gather(1, since)
     if "segment" in names:
-        answers["segment"] = segment
-    out += [answers[name].reshape(-1) for name in wants.split()]
+        answers["segment"] = starts.cumsum(1)
+    out += [answers[name].reshape(-1) for name in names]
     for size, window in zip(candidates[::2], candidates[1::2], strict=True):
-        out.append(_candidates(apart, segment, target, vocab_size, size, window).flatten(0, 1))
+        out.append(_candidates(apart, context, position - since, target, size, window).flatten(0, 1))
     return _own(out, targets)
 
 
@@ -168,36 +167,46 @@ def _latest(position: Tensor, marks: Tensor) -> Tensor:
     return torch.where(marks, position, 0).cummax(1).values
 
 
-def _candidates(apart: Tensor, segment: Tensor, target: Tensor, vocab_size: int, size: int, window: int) -> Tensor:
+def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, size: int, window: int) -> Tensor:
     """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none.
 
     On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary
     the work is small, and a dozen parallel regions would cost more in waiting than they save.
+
+    Args:
+        apart: ``[B, T]`` the token read before each prediction, where there is none one that equals no other.
+        context: the same, ``-1`` where it is no token of the vocabulary.
+        age: ``[B, T]`` positions since the segment's first.
+        target: ``[B, T]``.
+        size: tokens of an n-gram, the predicted one included.
+        window: positions to look back.
     """
     batch, length = apart.shape
-    past = window + size - 1
+    prefix = size - 1
+    before = max(0, prefix - 1)
 
-    def padded(values: Tensor, fill: int) -> Tensor:
-        return torch.cat([values.new_full((batch, past), fill), values], 1)
+    def padded(values: Tensor, count: int, fill: int) -> Tensor:
+        return torch.cat([values.new_full((batch, count), fill), values], 1)
 
-    # Before the row: no segment, and tokens that equal nothing, not even those on the other side of the comparison.
-    segments, tokens, current = padded(segment, 0), padded(apart, 2 * _APART), padded(apart, 3 * _APART)
+    # Entry ``[b, t, j]`` of a window looks at position ``t - window + j``. Before the row stand tokens that equal
+    # nothing, not even those on the other side of the comparison.
+    tokens, current = padded(apart, window + before, 2 * _APART), padded(apart, before, 3 * _APART)
+    followers = padded(context[:, 1:], window, -1)
+    oldest = window - age  # an earlier entry looks into another segment
+    entries = torch.arange(window, device=age.device)
     found = target.new_empty((batch, length, window))
     step = max(1, _SERIAL // max(1, batch * window)) if apart.is_cpu else length
     for start in range(0, length, step):
         stop = min(start + step, length)
-
-        def windows(values: Tensor, back: int, start: int = start, stop: int = stop) -> Tensor:
-            """``[B, stop - start, window]``: entry ``[b, t, j]`` is ``values[b, t - back - window + j]``."""
-            first = size - 1 + start - back
-            return values[:, first : first + stop - start + window - 1].unfold(1, window, 1)
-
-        matches = windows(segments, 0) == segment[:, start:stop, None]
-        for back in range(size - 1):
-            matches &= windows(tokens, back) == current[:, past + start - back : past + stop - back, None]
-        follower = windows(tokens, -1)
-        matches &= (follower >= 0) & (follower < vocab_size) & (follower != target[:, start:stop, None])
+        rows = slice(start, stop)
+        past = slice(start, stop + before)  # from the first token of the prefix on
+        same = tokens[:, start : stop + before + window - 1].unfold(1, window, 1) == current[:, past, None]
+        matches = entries >= oldest[:, rows, None]
+        for back in range(prefix):
+            matches &= same[:, back : back + stop - start]
+        follower = followers[:, start : stop + window - 1].unfold(1, window, 1)
+        matches &= follower != target[:, rows, None]
         part = torch.where(matches, follower, -1).sort(2).values
         part[:, :, 1:].masked_fill_(part[:, :, 1:] == part[:, :, :-1], -1)
-        found[:, start:stop] = part
+        found[:, rows] = part
     return found
