@@ -131,7 +131,7 @@ def name_prepared(
         elif pick == EOS:
             eos = plan.config.model.eos_token_id
             inside = eos if eos is not None and eos < vocab_size else -1
-            columns[pick] = torch.full_like(prepared[1], inside)
+            columns[pick] = torch.where(prepared[0], inside, -1)
     columns.update(zip(candidates, prepared[2 + len(wants) :], strict=True))
     return columns, positions
 

@@ -22,7 +22,7 @@ def future_targets(target: Tensor, valid: Tensor, segment: Tensor, heads: int) -
         heads: ``K``.
 
     Returns:
-        int64 and bool, ``[K * B * T]`` each, head by head.
+        int64, ``-1`` where not valid, and bool, ``[K * B * T]`` each, head by head.
     """
     length = target.shape[1]
     targets = target.new_full((heads, *target.shape), -1)
@@ -30,7 +30,7 @@ def future_targets(target: Tensor, valid: Tensor, segment: Tensor, heads: int) -
     for k in range(1, min(heads, length - 1) + 1):
         targets[k - 1, :, :-k] = target[:, k:]
         counts[k - 1, :, :-k] = valid[:, k:] & (segment[:, k:] == segment[:, :-k])
-    return targets.flatten(), counts.flatten()
+    return torch.where(counts, targets, -1).flatten(), counts.flatten()
 
 
 def sample_positions(batch: int, length: int, shift: bool, limit: int, device: torch.device) -> Tensor:

@@ -139,8 +139,8 @@ def measure_rows(
         inverse_temperature: 0-d, in the dtype of the row arithmetic.
         valid: bool ``[N]``; other rows answer 0, whatever they hold.
         teacher: ``[N, W]`` where the divergence is wanted, else None.
-        columns: int64 ``[N, width]`` per pick, in the whole vocabulary; ``-1`` for none, else no column twice within
-            one pick.
+        columns: int64 ``[N, width]`` per pick, in the whole vocabulary; ``-1`` for none, and where not valid; else
+            no column twice within one pick.
     """
     wanted, shard = asked.wanted, asked.shard
     real = logits if logits.shape[1] == asked.width else logits[:, : asked.width]
@@ -223,10 +223,10 @@ def measure_rows(
     placed: list[Tensor] = []
     for picked, place, here, everywhere in zip(columns, local, gathered, found, strict=True):
         log_prob = everywhere * inverse_temperature - log_total[:, None]
-        log_probs.append(torch.where((picked >= 0) & valid[:, None], log_prob, -torch.inf))
+        log_probs.append(torch.where(picked >= 0, log_prob, -torch.inf))
         if shard is not None:
             log_prob = here * inverse_temperature - log_total[:, None]
-        placed.append(torch.where((place >= 0) & valid[:, None], log_prob, -torch.inf) if placed else log_prob)
+        placed.append(torch.where(place >= 0, log_prob, -torch.inf) if placed else log_prob)
     # The confidence of a position without a target of its own still weighs its future-token heads.
     everywhere_meant = Statistic.MAX_LOG_PROB
     statistics = {

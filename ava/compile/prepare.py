@@ -51,9 +51,9 @@ def prepare(
         candidates: pairs ``size, window``, one per n-gram need.
 
     Returns:
-        ``valid`` bool ``[N]``; ``target`` int64 ``[N]``, ``-1`` where not valid or outside the vocabulary; the
-        wanted int64 ``[N]``; candidates int64 ``[N, window]``, ``-1`` for none, no token twice in a row, never
-        the target.
+        ``valid`` bool ``[N]``; ``target`` int64 ``[N]``, ``-1`` where outside the vocabulary; the wanted int64
+        ``[N]``; candidates int64 ``[N, window]``, ``-1`` for none, no token twice in a row, never the target.
+        Target, context and candidates are ``-1`` where not valid.
     """
     pad = pad_token_id if pad_token_id is not None and pad_token_id != eos_token_id else None
     unmasked = None if attention_mask is None else attention_mask != 0
@@ -102,7 +102,9 @@ def prepare(
     since = _latest(position, starts)
     apart = torch.where(defined, u, _APART - position)
     context = torch.where((apart >= 0) & (apart < vocab_size), apart, -1)
-    answers, names = {"context": context}, wants.split()
+    answers, names = {}, wants.split()
+    if "context" in names:
+        answers["context"] = torch.where(valid, context, -1)
     if "run" in names:
         differs = torch.ones_like(valid)
         differs[:, 1:] = apart[:, 1:] != apart[:, :-1]
@@ -113,8 +115,9 @@ def prepare(
     if "segment" in names:
         answers["segment"] = starts.cumsum(1)
     out += [answers[name].reshape(-1) for name in names]
+    age = torch.where(valid, position - since, 0)  # nothing is a candidate where nothing is predicted
     for size, window in zip(candidates[::2], candidates[1::2], strict=True):
-        out.append(_candidates(apart, context, position - since, target, size, window).flatten(0, 1))
+        out.append(_candidates(apart, context, age, target, size, window).flatten(0, 1))
     return _own(out, targets)
 
 

@@ -82,10 +82,7 @@ def slope_of(
     top, max_log_prob, log_rest_share = measured.top, measured.max_log_prob, measured.log_rest_share
     certain, entropy = measured.certain, measured.entropy
     zero = torch.zeros_like(max_log_prob)
-    picked = [
-        torch.where((column >= 0) & valid[:, None], gradient, 0.0)
-        for column, gradient in zip(columns, picked, strict=True)
-    ]
+    picked = [torch.where(column < 0, 0.0, gradient) for column, gradient in zip(columns, picked, strict=True)]
 
     share = given.get(Statistic.LSE, zero)  # coefficient of p
     for gradient in picked:
@@ -105,6 +102,7 @@ def slope_of(
     at_top = torch.where(valid, at_top, 0.0)
     # One comparison sets the certain maximum apart, and whole rows that are not valid, even if they hold NaN.
     crown = torch.where(valid, torch.where(certain, top, torch.inf), -torch.inf)
+    log_crown = torch.where(valid, torch.where(certain, max_log_prob, torch.inf), -torch.inf)
     rows = [top, base, crown, a, b, at_top, scaled[3]]
     if logits.is_cpu and torch.compiler.is_compiling():
         rows = list(torch.ops.ava.settle(rows).unbind(1))
@@ -137,16 +135,18 @@ def slope_of(
     out = gradient.to(logits.dtype)
     if not columns:
         return Slope(out, None, None)
-    local = columns if asked.shard is None else [asked.shard.local(column) for column in columns]
     picked = [gradient * inverse_temperature for gradient in picked]
-    at, values = _picked_columns(local, measured, picked, dense, valid)
+    if asked.shard is not None:
+        columns = [asked.shard.local(column) for column in columns]
+        picked = [torch.where(column < 0, 0.0, gradient) for column, gradient in zip(columns, picked, strict=True)]
+    at, values = _picked_columns(columns, measured, picked, dense, log_crown[:, None])
     if teacher is not None:
         values = values + pull(logits.gather(1, at), teacher.gather(1, at))
     return Slope(out, at, values.to(logits.dtype))
 
 
 def _picked_columns(
-    columns: Sequence[Tensor], measured: Measured, gradients: Sequence[Tensor], dense: _Dense, valid: Tensor
+    columns: Sequence[Tensor], measured: Measured, gradients: Sequence[Tensor], dense: _Dense, log_crown: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return every picked column and its whole gradient, in float32: ``[N, K]`` each.
 
@@ -154,12 +154,11 @@ def _picked_columns(
     gradients of all picks of its column, and writing it twice does no harm. Where a pick has no column, it repeats
     the first pick, and the first pick, if it has none, stands for column 0.
     """
-    max_log_prob, log_rest_share = measured.max_log_prob, measured.log_rest_share
     first = columns[0].clamp(min=0)
     raw: list[Tensor] = []
     for index, column in enumerate(columns):
         at = first if index == 0 else column
-        value = torch.where(column >= 0, gradients[index], 0.0)
+        value = gradients[index]
         for other, gradient in zip(columns, gradients, strict=True):
             if other is column:
                 continue
@@ -168,9 +167,8 @@ def _picked_columns(
         raw.append(value)
     values = []
     for index, (column, log_prob, value) in enumerate(zip(columns, measured.placed, raw, strict=True)):
-        is_top = measured.certain[:, None] & (log_prob >= max_log_prob[:, None])
-        values.append(dense(log_prob - log_rest_share[:, None], valid[:, None] & ~is_top) + value)
+        values.append(dense(log_prob - measured.log_rest_share[:, None], log_prob < log_crown) + value)
         if index:
-            values[-1] = torch.where(column >= 0, values[-1], values[0])
-    at = torch.cat([first, *(torch.where(column >= 0, column, first) for column in columns[1:])], 1)
+            values[-1] = torch.where(column < 0, values[0], values[-1])
+    at = torch.cat([first, *(torch.where(column < 0, first, column) for column in columns[1:])], 1)
     return at, torch.cat(values, 1)

@@ -42,7 +42,8 @@ class RowStatistics(torch.autograd.Function):
             inverse_temperature: 0-d, in the dtype of the row arithmetic.
             valid: bool ``[N]``; other rows answer 0 and get no gradient, whatever they hold.
             teacher: ``[N, W]`` for the divergence, else None.
-            columns: int64 ``[N, width]`` per pick; ``-1`` for none, else no column twice within one pick.
+            columns: int64 ``[N, width]`` per pick; ``-1`` for none, and where not valid; else no column twice within
+                one pick.
         """
         asked, logits, inverse_temperature, valid, teacher, *columns = arguments
         measured = measure_rows(asked, logits, inverse_temperature, valid, teacher, columns)

@@ -83,11 +83,10 @@ class Rows:
         from torch.nn.functional import softplus
 
         log_prob = self.log_probs[pick]
-        largest = self.statistics[Statistic.MAX_LOG_PROB]
-        margin = self.margin
-        if log_prob.ndim > largest.ndim:
-            largest, margin = largest[:, None], margin[:, None]
-        certain = (log_prob >= largest) & (largest > CERTAIN)
+        margin = self.margin if log_prob.ndim == 1 else self.margin[:, None]
+        # Above `CERTAIN` it is the maximum itself. Where it is, the sign is 1, elsewhere 0: Inductor stores a mask
+        # for the backward one byte at a time, and this as it is.
+        is_top = (log_prob.detach().clamp(min=CERTAIN) - CERTAIN).sign()
         usual = -(-log_prob.clamp(max=CERTAIN / 2).exp()).log1p()
         # torch's own threshold of 20 drops e^-20, which float64 can see
-        return softplus(margin, threshold=40.0).where(certain, usual)
+        return usual * (1 - is_top) + softplus(margin, threshold=40.0) * is_top

@@ -15,9 +15,9 @@ def test_future_targets() -> None:
     targets, counts = future_targets(target, valid, segment, 3)
     assert (targets.dtype, counts.dtype) == (torch.int64, torch.bool)
     assert targets.view(3, 2, 4).tolist() == [
-        [[5, -1, 7, -1], [2, 3, 9, -1]],
-        [[-1, 7, -1, -1], [3, 9, -1, -1]],
-        [[7, -1, -1, -1], [9, -1, -1, -1]],
+        [[5, -1, 7, -1], [2, -1, 9, -1]],
+        [[-1, 7, -1, -1], [-1, -1, -1, -1]],
+        [[7, -1, -1, -1], [-1, -1, -1, -1]],
     ]
     assert counts.view(3, 2, 4).tolist() == [
         [[True, False, True, False], [True, False, True, False]],

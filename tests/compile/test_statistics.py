@@ -55,6 +55,7 @@ def statistics(
     """The answers of the engine: statistics by name, and the log-probability of each pick."""
     inverse = torch.tensor(1 / tau, dtype=compute_dtype(x.dtype))
     mask = torch.tensor([True] * len(x) if valid is None else valid)
+    columns = [torch.where(mask[:, None], column, -1) for column in columns]
     answers = RowStatistics.apply(Asked(wanted, vocab_size, 2.0), x, inverse, mask, teacher, *columns)
     names = ordered(wanted)
     return dict(zip(names, answers, strict=False)), list(answers[len(names) :])

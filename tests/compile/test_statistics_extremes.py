@@ -19,6 +19,7 @@ def statistics(
 ) -> tuple[dict[Statistic, Tensor], list[Tensor]]:
     mask = torch.ones(len(x), dtype=torch.bool) if valid is None else valid
     inverse = torch.tensor(1 / tau, dtype=compute_dtype(x.dtype))
+    columns = [torch.where(mask[:, None], column, -1) for column in columns]
     names = ordered(frozenset(Statistic))
     answers = RowStatistics.apply(Asked(frozenset(names), vocab_size, 2.0), x, inverse, mask, teacher, *columns)
     return dict(zip(names, answers, strict=False)), list(answers[len(names) :])
