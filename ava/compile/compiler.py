@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor import list_mode_options
 
 from ava.compile.batch import Batch, Measurements, Mode
 from ava.compile.graph import Graph, build_graph
@@ -25,6 +26,8 @@ __all__ = ["EagerFallbackWarning", "compiled_function", "compiled_graph", "run_g
 F = TypeVar("F", bound=Callable[..., Any])
 _CACHED = 256
 _NUMBERS = itertools.count()
+_CONTRACTED = {"cpp.enable_floating_point_contract_flag": "fast"}
+"""A product and a sum may be one instruction on a CPU, as they are on a GPU: rounded once, and not twice."""
 _ROWS = (
     "teacher_logits",
     "mtp_logits",
@@ -152,8 +155,8 @@ def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tupl
 def _compile(function: Callable[..., Any], plan: Plan, *, keep_buffers: bool) -> Callable[..., Any]:
     options = plan.config.compile
     arguments: dict[str, Any] = {"backend": options.backend, "fullgraph": True}
-    if options.backend == "inductor" and options.mode != "default":
-        arguments["mode"] = options.mode
+    if options.backend == "inductor":
+        arguments["options"] = {**list_mode_options(options.mode), **_CONTRACTED}
     compiled: Callable[..., Any] = torch.compile(_with_own_code(function), **arguments)
     return _or_eager(_keep_buffers(compiled) if keep_buffers else compiled, function, options.enabled is True)
 

@@ -7,6 +7,7 @@ over ``[B, T]`` and ``[B, T, window]``, without index arithmetic and without a h
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -174,7 +175,7 @@ def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, siz
     """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none.
 
     On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary
-    the work is small, and a dozen parallel regions would cost more in waiting than they save.
+    the work is small, and parallel regions would cost more in waiting than they save.
 
     Args:
         apart: ``[B, T]`` the token read before each prediction, where there is none one that equals no other.
@@ -197,19 +198,46 @@ def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, siz
     followers = padded(context[:, 1:], window, -1)
     oldest = window - age  # an earlier entry looks into another segment
     entries = torch.arange(window, device=age.device)
-    found = target.new_empty((batch, length, window))
+
+    matches = torch.empty(batch, length, window, dtype=torch.bool, device=age.device)
     step = max(1, _SERIAL // max(1, batch * window)) if apart.is_cpu else length
     for start in range(0, length, step):
         stop = min(start + step, length)
-        rows = slice(start, stop)
         past = slice(start, stop + before)  # from the first token of the prefix on
         same = tokens[:, start : stop + before + window - 1].unfold(1, window, 1) == current[:, past, None]
-        matches = entries >= oldest[:, rows, None]
+        part = torch.ge(entries, oldest[:, start:stop, None], out=matches[:, start:stop])
         for back in range(prefix):
-            matches &= same[:, back : back + stop - start]
-        follower = followers[:, start : stop + window - 1].unfold(1, window, 1)
-        matches &= follower != target[:, rows, None]
-        part = torch.where(matches, follower, -1).sort(2).values
-        part[:, :, 1:].masked_fill_(part[:, :, 1:] == part[:, :, :-1], -1)
-        found[:, rows] = part
+            part &= same[:, back : back + stop - start]
+    return (_distinct_few if apart.is_cpu else _distinct)(matches, followers, target)
+
+
+def _distinct(matches: Tensor, followers: Tensor, target: Tensor) -> Tensor:
+    """Return the matching followers, ``[B, T, window]``; ``-1`` for none, for the target and for one more of a kind.
+
+    Args:
+        matches: bool ``[B, T, window]``.
+        followers: ``[B, T + window - 1]``; ``followers[b, t + j]`` follows entry ``[b, t, j]``, ``-1`` for no token.
+        target: ``[B, T]``.
+    """
+    follower = followers.unfold(1, matches.shape[2], 1)
+    found = torch.where(matches & (follower != target[:, :, None]), follower, -1).sort(2).values
+    found[:, :, 1:].masked_fill_(found[:, :, 1:] == found[:, :, :-1], -1)
+    return found
+
+
+def _distinct_few(matches: Tensor, followers: Tensor, target: Tensor) -> Tensor:
+    """Return what :func:`_distinct` does, in another order within a row.
+
+    Few entries match, and a CPU can take these by themselves. By numpy: torch's operators on so little cost more.
+    """
+    window = matches.shape[2]
+    at = np.flatnonzero(matches.numpy())
+    row, entry = at // window, at % window
+    batch, position = row // matches.shape[1], row % matches.shape[1]
+    token = followers.numpy()[batch, position + entry]
+    kept = np.flatnonzero((token >= 0) & (token != target.numpy()[batch, position]))
+    _, first = np.unique((row[kept] << 32) + token[kept], return_index=True)
+    kept = kept[first]
+    found = target.new_full(matches.shape, -1)
+    found.view(-1).numpy()[at[kept]] = token[kept]
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._inductor import list_mode_options
 
 from ava import Config, Plan
 from ava.compile import compiler
@@ -94,9 +95,10 @@ def test_what_the_compiler_is_asked_for(asked: list[dict[str, Any]]) -> None:
     graph()
     graph(compile__mode="max-autotune")
     graph(compile__backend="aot_eager", compile__mode="max-autotune")
+    contracted = {"cpp.enable_floating_point_contract_flag": "fast"}
     assert [{key: value for key, value in call.items() if key != "function"} for call in asked] == [
-        {"backend": "inductor", "fullgraph": True},
-        {"backend": "inductor", "fullgraph": True, "mode": "max-autotune"},
+        {"backend": "inductor", "fullgraph": True, "options": contracted},
+        {"backend": "inductor", "fullgraph": True, "options": {**list_mode_options("max-autotune"), **contracted}},
         {"backend": "aot_eager", "fullgraph": True},
     ]
 

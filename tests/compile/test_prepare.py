@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ava.compile.prepare import prepare
+from ava.compile.prepare import _distinct, _distinct_few, prepare
 from tests.reference.ngram_penalty import candidates as reference_candidates
 from tests.reference.positions import positions
 
@@ -118,6 +119,24 @@ def test_positions(call: Call) -> None:
                 assert len(row) == window
                 assert len(kept) == len(set(kept)), here
                 assert set(kept) == wanted, f"{here}, size {size}, window {window}"
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_a_cpu_finds_the_same_candidates(data: st.DataObject) -> None:
+    batch, length, window = (data.draw(st.integers(0, 3)) for _ in range(3))
+    window += 1
+
+    def drawn(values: st.SearchStrategy[int], *shape: int) -> Tensor:
+        count = math.prod(shape)
+        return torch.tensor(data.draw(st.lists(values, min_size=count, max_size=count)), dtype=torch.int64).view(shape)
+
+    matches = drawn(st.integers(0, 1), batch, length, window).bool()
+    followers = drawn(st.integers(-1, 3), batch, max(length, 1) + window - 1)
+    target = drawn(st.integers(-1, 3), batch, length)
+    few, all_of_them = _distinct_few(matches, followers, target), _distinct(matches, followers, target)
+    assert few.dtype == all_of_them.dtype
+    assert torch.equal(few.sort(2).values, all_of_them.sort(2).values)
 
 
 @settings(max_examples=50)
