@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ava.compile.operators import operator
 from ava.compile.shard import Shard
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
@@ -96,8 +97,7 @@ class Measured:
     placed: list[Tensor]
 
 
-@torch.library.custom_op("ava::rest_log_sum", mutates_args=())
-def _rest_log_sum(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log_rest: Tensor) -> Tensor:
+def _log_of_rest(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log_rest: Tensor) -> Tensor:
     """Return ``log(rest)``, ``rest = sum of exp(z - max z)`` without the maximum, exact where it underflows.
 
     The logarithm comes from the caller, whose kernel takes it on the way.
@@ -112,9 +112,9 @@ def _rest_log_sum(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log
     return torch.where(rest < _SMALL, _exact_rest(logits, inverse_temperature), out)
 
 
-@_rest_log_sum.register_fake
-def _(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log_rest: Tensor) -> Tensor:
-    return torch.empty_like(rest)
+_rest_log_sum = operator("rest_log_sum", lambda logits, inverse_temperature, rest, log_rest: torch.empty_like(rest))(
+    _log_of_rest
+)
 
 
 def _exact_rest(logits: Tensor, inverse_temperature: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def measure_rows(
         if second is not None:
             log_rest = (second - peak[:, 0]) * inverse_temperature + rest.log()
         else:
-            log_rest = torch.ops.ava.rest_log_sum(real, inverse_temperature, rest, rest.log())
+            log_rest = _rest_log_sum(real, inverse_temperature, rest, rest.log())
         log_rest = log_rest.clamp(min=_NEVER)
         certain = valid & (-log_total > CERTAIN)
         log_rest_share = torch.where(certain, log_rest - log_total, 0.0)

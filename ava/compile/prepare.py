@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ava.compile.operators import operator
+
 __all__ = ["prepare"]
 
 _SERIAL = 1 << 15
@@ -19,7 +21,27 @@ _APART = -(1 << 40)
 """Undefined tokens become ``_APART - position``: different from every token and from each other."""
 
 
-@torch.library.custom_op("ava::prepare", mutates_args=())
+def _prepared_shapes(
+    targets: Tensor,
+    attention_mask: Tensor | None,
+    input_ids: Tensor | None,
+    segment_ids: Tensor | None,
+    vocab_size: int,
+    shift: bool,
+    ignore_index: int,
+    eos_token_id: int | None,
+    pad_token_id: int | None,
+    wants: str,
+    candidates: list[int],
+) -> list[Tensor]:
+    rows = targets.shape[0] * targets.shape[1]
+    out = [targets.new_empty(rows, dtype=torch.bool), targets.new_empty(rows)]
+    out += [targets.new_empty(rows) for _ in wants.split()]
+    out += [targets.new_empty((rows, window)) for window in candidates[1::2]]
+    return out
+
+
+@operator("prepare", _prepared_shapes)
 def prepare(
     targets: Tensor,
     attention_mask: Tensor | None,
@@ -120,27 +142,6 @@ def prepare(
     for size, window in zip(candidates[::2], candidates[1::2], strict=True):
         out.append(_candidates(apart, context, age, target, size, window).flatten(0, 1))
     return _own(out, targets)
-
-
-@prepare.register_fake
-def _(
-    targets: Tensor,
-    attention_mask: Tensor | None,
-    input_ids: Tensor | None,
-    segment_ids: Tensor | None,
-    vocab_size: int,
-    shift: bool,
-    ignore_index: int,
-    eos_token_id: int | None,
-    pad_token_id: int | None,
-    wants: str,
-    candidates: list[int],
-) -> list[Tensor]:
-    rows = targets.shape[0] * targets.shape[1]
-    out = [targets.new_empty(rows, dtype=torch.bool), targets.new_empty(rows)]
-    out += [targets.new_empty(rows) for _ in wants.split()]
-    out += [targets.new_empty((rows, window)) for window in candidates[1::2]]
-    return out
 
 
 def _own(tensors: list[Tensor], source: Tensor) -> list[Tensor]:

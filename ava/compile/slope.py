@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ava.compile.measure import FLOOR, Asked, Measured
+from ava.compile.operators import operator
 from ava.terms.base import Statistic
 
 __all__ = ["Slope", "slope_of"]
@@ -26,18 +27,13 @@ __all__ = ["Slope", "slope_of"]
 _Dense = Callable[[Tensor, Tensor], Tensor]
 
 
-@torch.library.custom_op("ava::settle", mutates_args=())
+@operator("settle", lambda values: values[0].new_empty((values[0].shape[0], len(values))))
 def _settle(values: list[Tensor]) -> Tensor:
     """Return values of rows ``[N]`` as ``[N, K]`` in memory.
 
     Inductor would work them out again for every vector of columns; on a CPU that is up to a tenth of the pass.
     """
     return torch.stack(values, 1)
-
-
-@_settle.register_fake
-def _(values: list[Tensor]) -> Tensor:
-    return values[0].new_empty((values[0].shape[0], len(values)))
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def slope_of(
     log_crown = torch.where(valid, torch.where(certain, max_log_prob, torch.inf), -torch.inf)
     rows = [top, base, crown, a, b, at_top, scaled[3]]
     if logits.is_cpu and torch.compiler.is_compiling():
-        rows = list(torch.ops.ava.settle(rows).unbind(1))
+        rows = list(_settle(rows).unbind(1))
     peak, base, crown, a, b, at_top, flat = (row[:, None] for row in rows)
     curved = Statistic.ENTROPY in asked.wanted
     smoothed = Statistic.MEAN_LOGIT in asked.wanted

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ava.compile.measure import _PIECE, Asked, _exact_rest, _rest_log_sum, compute_dtype, ordered
+from ava.compile.measure import _PIECE, Asked, _exact_rest, _log_of_rest, _rest_log_sum, compute_dtype, ordered
 from ava.compile.statistics import RowStatistics
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
@@ -270,7 +270,7 @@ def test_rest_log_sum_away_from_the_cpu_looks_at_nothing() -> None:
     """There every row is taken again: a choice would need the host. ``meta`` runs that branch, without numbers."""
     meta = GAPPED.to("meta")
     sums = torch.ones(4, device="meta")
-    answer = _rest_log_sum._init_fn(meta, torch.ones((), device="meta"), sums, sums)
+    answer = _log_of_rest(meta, torch.ones((), device="meta"), sums, sums)
     assert (answer.shape, answer.dtype) == ((4,), torch.float32)
 
 
