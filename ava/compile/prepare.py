@@ -21,28 +21,7 @@ _APART = -(1 << 40)
 """Undefined tokens become ``_APART - position``: different from every token and from each other."""
 
 
-def _prepared_shapes(
-    targets: Tensor,
-    attention_mask: Tensor | None,
-    input_ids: Tensor | None,
-    segment_ids: Tensor | None,
-    vocab_size: int,
-    shift: bool,
-    ignore_index: int,
-    eos_token_id: int | None,
-    pad_token_id: int | None,
-    wants: str,
-    candidates: list[int],
-) -> list[Tensor]:
-    rows = targets.shape[0] * targets.shape[1]
-    out = [targets.new_empty(rows, dtype=torch.bool), targets.new_empty(rows)]
-    out += [targets.new_empty(rows) for _ in wants.split()]
-    out += [targets.new_empty((rows, window)) for window in candidates[1::2]]
-    return out
-
-
-@operator("prepare", _prepared_shapes)
-def prepare(
+def _prepare(
     targets: Tensor,
     attention_mask: Tensor | None,
     input_ids: Tensor | None,
@@ -142,6 +121,29 @@ def prepare(
     for size, window in zip(candidates[::2], candidates[1::2], strict=True):
         out.append(_candidates(apart, context, age, target, size, window).flatten(0, 1))
     return _own(out, targets)
+
+
+def _prepared_shapes(
+    targets: Tensor,
+    attention_mask: Tensor | None,
+    input_ids: Tensor | None,
+    segment_ids: Tensor | None,
+    vocab_size: int,
+    shift: bool,
+    ignore_index: int,
+    eos_token_id: int | None,
+    pad_token_id: int | None,
+    wants: str,
+    candidates: list[int],
+) -> list[Tensor]:
+    rows = targets.shape[0] * targets.shape[1]
+    out = [targets.new_empty(rows, dtype=torch.bool), targets.new_empty(rows)]
+    out += [targets.new_empty(rows) for _ in wants.split()]
+    out += [targets.new_empty((rows, window)) for window in candidates[1::2]]
+    return out
+
+
+prepare = operator("prepare", _prepared_shapes)(_prepare)
 
 
 def _own(tensors: list[Tensor], source: Tensor) -> list[Tensor]:

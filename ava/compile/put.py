@@ -13,7 +13,6 @@ _SERIAL = 1 << 15
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-@operator("put_columns", lambda rows, columns, values: None, mutates=("rows",))
 def _put(rows: Tensor, columns: Tensor, values: Tensor) -> None:
     # torch scatters 16-bit floats by way of a float32 copy of the whole tensor: 2000 times slower than the same bits
     # seen as integers, which is all that an assignment needs.
@@ -26,6 +25,9 @@ def _put(rows: Tensor, columns: Tensor, values: Tensor) -> None:
         target[part].scatter_(1, columns[part], source[part])
 
 
+_put_operator = operator("put_columns", lambda rows, columns, values: None, mutates=("rows",))(_put)
+
+
 def put_columns(rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:
     """Set ``rows[i, columns[i, k]] = values[i, k]`` in place and return ``rows``.
 
@@ -36,5 +38,5 @@ def put_columns(rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:
         columns: ``[N, K]`` int64, each in ``[0, V)``.
         values: ``[N, K]``, the dtype of ``rows``.
     """
-    _put(rows, columns, values)
+    _put_operator(rows, columns, values)
     return rows

@@ -60,7 +60,8 @@ def _phases(
             raise ArgumentValueError("hidden_size: the linear engine's memory depends on it, and it is not set")
         gradients = _gradients(plan, heads, rows, vocab_size, hidden)
         count = chunk_rows(plan.config.compile.chunk_tokens, rows, vocab_size, itemsize)
-        chunk = count * vocab_size * (itemsize if compiled else itemsize + _logits_factor(plan, itemsize, compiled))
+        factor = 0.0 if compiled else max(_forward_factor(plan, itemsize), _backward_factor(plan, itemsize))
+        chunk = count * vocab_size * (itemsize + factor)
         chunk += count * (columns - 1) * (_PICKED if compiled else _PICKED_EAGER)
         product = vocab_size * hidden * itemsize if itemsize < VALUE_BYTES else 0
         states = rows * hidden * itemsize * (0 if heads is None else _states(heads))
@@ -73,13 +74,14 @@ def _phases(
         kept = 0
     else:
         picked = rows * (columns - 1) * (_PICKED if compiled else _PICKED_EAGER)
-        yield kept + picked + given + wide * _logits_factor(plan, itemsize, compiled)
+        yield kept + picked + given + wide * (itemsize if compiled else _backward_factor(plan, itemsize))
         if not compiled:
+            yield kept + wide * _forward_factor(plan, itemsize)
             yield rows * (_MATCHING * candidates + _MATCHING_ROW) + given + 2 * wide * wide_value
     if heads is not None and engine != "linear":
         count = heads.num_future_tokens
         states = rows * (hidden or 0) * itemsize * (count + 1)
-        each = itemsize + (itemsize if compiled else 4 * wide_value + 1)
+        each = itemsize + (itemsize if compiled else (3 + (itemsize < VALUE_BYTES)) * wide_value + 1)
         yield kept + states + count * wide * each
         yield kept + states + count * wide * itemsize + (hidden or 0) * vocab_size * count * VALUE_BYTES
     if "expert_outputs" in plan.inputs and hidden:
@@ -106,15 +108,17 @@ def _states(heads: MtpLoss) -> int:
     return 2 if heads.heads == "linear" else 4 * heads.num_future_tokens
 
 
-def _logits_factor(plan: Plan, itemsize: int, compiled: bool) -> float:
-    """Return the bytes an entry of the logits takes at the peak of the backward pass."""
-    if compiled:
-        return itemsize
-    statistics = plan.needs.statistics
-    value = max(itemsize, VALUE_BYTES)
-    curved = Statistic.ENTROPY in statistics
-    taught = (3 + (itemsize < VALUE_BYTES)) * (Statistic.DIVERGENCE in statistics)
-    return (4 + curved + taught) * value + 1
+def _forward_factor(plan: Plan, itemsize: int) -> int:
+    """Return the bytes an entry of the logits takes at the peak of an uncompiled forward pass."""
+    curved, apart = (name in plan.needs.statistics for name in (Statistic.ENTROPY, Statistic.MARGIN))
+    return (2 + (itemsize < VALUE_BYTES) + apart + max(apart, 2 * curved)) * max(itemsize, VALUE_BYTES)
+
+
+def _backward_factor(plan: Plan, itemsize: int) -> int:
+    """Return the bytes an entry of the logits takes at the peak of an uncompiled backward pass."""
+    curved, taught = (name in plan.needs.statistics for name in (Statistic.ENTROPY, Statistic.DIVERGENCE))
+    converted = itemsize < VALUE_BYTES
+    return (3 + converted + curved + (3 + converted) * taught) * max(itemsize, VALUE_BYTES) + 1
 
 
 def _width_given(plan: Plan, hidden: int | None, engine: Engine) -> int:

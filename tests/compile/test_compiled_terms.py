@@ -70,7 +70,7 @@ CALLS: dict[str, Callable[[], Sample]] = {
     "certain": lambda: everything(5, kind="certain"),
     "a gap of 60": lambda: with_logits(raised(60.0)),
     "a gap of -60": lambda: with_logits(raised(-60.0)),
-    "a gap of 10000": lambda: with_logits(raised(1e4)),
+    "a gap of 1000": lambda: with_logits(raised(1e3)),
     "not a number where ignored": lambda: with_logits(spoiled),
     "an impossible column": lambda: with_logits(impossible),
     "nothing valid": lambda: samples.ignore_all(everything(6)),
@@ -129,21 +129,30 @@ def test_extremes_under_inductor(rows: tuple[Loss, Loss], name: str) -> None:
     assert built() - before <= (1 if name == "ordinary" else 0), "one graph serves every call"
 
 
-def test_accuracy_under_inductor(rows: tuple[Loss, Loss]) -> None:
+ACCURATE: dict[str, Callable[[], Sample]] = {
+    **{kind: (lambda kind=kind: everything(9, kind=kind)) for kind in ("random", "peaked", "repeating")},
+    # what float32 logits times 1/τ round to is 0.0005 wide here: the two differ, and neither is the right one
+    "a gap of 10000": lambda: with_logits(raised(1e4)),
+}
+
+
+@pytest.mark.parametrize("name", ACCURATE)
+def test_accuracy_under_inductor(rows: tuple[Loss, Loss], name: str) -> None:
     """The generated code is as near to float64 as the eager code is."""
-    compiled, eager = rows
-    for kind in ("random", "peaked", "repeating"):
-        sample = on_rows(everything(9, kind=kind))
-        leaves = sample.leaves(torch.float64).inputs
-        now = {"temperature": float(compiled.state.temperature), "step": int(compiled.state.step)}
-        exact = total.reference(CONFIG, **leaves, **now)["total_loss"]
-        (gradient,) = torch.autograd.grad(exact, leaves["logits"])
-        errors = []
-        for loss in (compiled, eager):
-            values, gradients = run(loss, sample, detailed=False)
-            assert float(values["total_loss"].detach()) == pytest.approx(float(exact.detach()), rel=1e-6)
-            errors.append(float((gradients["logits"].double() - gradient).norm() / gradient.norm()))
-        assert errors[0] <= 1.2 * errors[1]
+    compiled = rows[0]
+    sample = on_rows(ACCURATE[name]())
+    sample = Sample({**sample.inputs, "logits": sample.inputs["logits"].float().double()}, sample.model)
+    leaves = sample.leaves(torch.float64).inputs
+    now = {"temperature": float(compiled.state.temperature), "step": int(compiled.state.step)}
+    exact = total.reference(CONFIG, **leaves, **now)["total_loss"]
+    (gradient,) = torch.autograd.grad(exact, leaves["logits"])
+    errors = []
+    for loss in rows:
+        values, gradients = run(loss, sample, detailed=False)
+        assert float(values["total_loss"].detach()) == pytest.approx(float(exact.detach()), rel=1e-6)
+        errors.append(float((gradients["logits"].double() - gradient).norm() / gradient.norm()))
+    assert errors[0] <= 1.2 * errors[1]
+    assert errors[0] < 1e-6
 
 
 def test_every_term_is_in_one_graph() -> None:

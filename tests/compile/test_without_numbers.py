@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ava import Loss
-from ava.compile.prepare import prepare
+from ava.compile.prepare import _prepare
 from ava.compile.put import _put
 from ava.config.roster import ROSTER
 from tests.laws.table import floats
@@ -61,10 +61,10 @@ def test_preparation_waits_for_no_number(given: str, shift: bool) -> None:
     tokens = torch.zeros(2, 9, dtype=torch.int64, device="meta")
     others: list[Tensor | None] = [tokens, tokens, tokens] if given == "segment_ids" else [None, None, None]
     eos = 3 if given == "eos" else None
-    answers = prepare._init_fn(tokens, *others, 11, shift, -100, eos, 5, "before context run segment", [4, 50, 1, 3])
+    answers = _prepare(tokens, *others, 11, shift, -100, eos, 5, "before context run segment", [4, 50, 1, 3])
     assert [tuple(answer.shape) for answer in answers] == [(18,)] * 6 + [(18, 50), (18, 3)]
 
 
 def test_writing_columns_waits_for_no_number() -> None:
     rows, columns = torch.empty(4, 9, device="meta"), torch.zeros(4, 2, dtype=torch.int64, device="meta")
-    assert _put._init_fn(rows, columns, torch.empty(4, 2, device="meta")) is None
+    assert _put(rows, columns, torch.empty(4, 2, device="meta")) is None
