@@ -2,7 +2,7 @@
 
 All of it is one custom operator, so that a compiled graph holds a single opaque node: traced, the loops over
 offsets would be unrolled into kernels that take minutes to compile. Inside, everything is views and comparisons
-over ``[B, T]`` and ``[B, T, window]``, without index arithmetic and without a host synchronisation.
+over ``[B, T]`` and ``[B, T, window]``, without a host synchronisation; a CPU, which needs none, looks up what matches.
 """
 
 from __future__ import annotations
