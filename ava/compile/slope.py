@@ -97,8 +97,9 @@ def slope_of(
     at_top = p_max * (scaled[0] - scaled[1] * (max_log_prob + entropy)) + scaled[2] + scaled[3]
     at_top = torch.where(valid, at_top, 0.0)
     # One comparison sets the certain maximum apart, and whole rows that are not valid, even if they hold NaN.
-    crown = torch.where(valid, torch.where(certain, top, torch.inf), -torch.inf)
-    log_crown = torch.where(valid, torch.where(certain, max_log_prob, torch.inf), -torch.inf)
+    crown, log_crown = (
+        torch.where(valid, torch.where(certain, largest, torch.inf), -torch.inf) for largest in (top, max_log_prob)
+    )
     rows = [top, base, crown, a, b, at_top, scaled[3]]
     if logits.is_cpu and torch.compiler.is_compiling():
         rows = list(_settle(rows).unbind(1))
@@ -148,7 +149,8 @@ def _picked_columns(
 
     Two picks may name the same column (a candidate that is also the context token), so each value holds the
     gradients of all picks of its column, and writing it twice does no harm. Where a pick has no column, it repeats
-    the first pick, and the first pick, if it has none, stands for column 0.
+    the first pick, and the first pick, if it has none, stands for column 0. ``log_crown [N, 1]`` is the log-probability
+    from which on a column is the certain maximum.
     """
     first = columns[0].clamp(min=0)
     raw: list[Tensor] = []
