@@ -38,6 +38,8 @@ class Mode:
         closes_every: forwards per optimizer step; 0 when an attached optimizer closes it.
         skipped: terms left out of this call, because their tensors are missing.
         shard: the columns that this rank holds, where the vocabulary is split over ranks.
+        finite: whether the graph counts on finite logits, and says whether they were; see
+            :attr:`ava.compile.measure.Asked.finite`.
     """
 
     vocab_size: int
@@ -46,6 +48,7 @@ class Mode:
     closes_every: int
     skipped: frozenset[str] = frozenset()
     shard: Shard | None = None
+    finite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ class Measurements:
         sums: of the main loss and of each term on rows, over the valid rows, by name; differentiable.
         metrics: sums over the valid rows, by name.
         confidence: the largest log-probability of each row, ``[N]``.
+        infinite: 0-d bool, whether the logits were not as finite as the graph counted on; None where it did not.
     """
 
     sums: dict[str, Tensor]
     metrics: dict[str, Tensor]
     confidence: Tensor
+    infinite: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

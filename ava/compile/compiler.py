@@ -8,6 +8,7 @@ import shutil
 import types
 import warnings
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -15,11 +16,12 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 from torch._inductor import list_mode_options
 
-from ava.compile.batch import Batch, Measurements, Mode
-from ava.compile.graph import Graph, build_graph
+from ava.compile.batch import Batch, Measurements, Mode, active_needs, wanted_by
+from ava.compile.graph import INFINITE, Graph, build_graph
 from ava.compile.reduce import ranks_of
 from ava.errors import CompileError
 from ava.plan import Plan
+from ava.terms.base import Statistic
 
 __all__ = ["EagerFallbackWarning", "compiled_function", "compiled_graph", "run_graph"]
 
@@ -137,6 +139,8 @@ def run_graph(
     rows = [*batch.rows.sums.values(), batch.rows.confidence] if isinstance(batch.rows, Measurements) else [batch.rows]
     differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (*rows, *extras.values()))
     variant = (measured, rows[-1].dtype, differentiable, batch.num_items is None, ranks_of(plan), *sorted(extras))
+    if not measured and ranks_of(plan) == 1 and mode.shard is None:  # else ranks could come to differ in their graphs
+        mode = replace(mode, finite=True)
     graph = compiled_graph(plan, mode, rows[-1].device, variant)
     for tensor in (rows[-1], *batch.prepared, *(extras[name] for name in _ROWS if name in extras)):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)
@@ -148,8 +152,36 @@ def run_graph(
 
 @functools.lru_cache(maxsize=_CACHED)
 def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tuple[Any, ...]) -> Graph:
-    graph = build_graph(key.plan, mode)
-    return _compile(graph, key.plan, keep_buffers=True) if enabled else graph
+    careful = build_graph(key.plan, replace(mode, finite=False))
+    if not enabled:
+        return careful
+    compiled = _compile(careful, key.plan, keep_buffers=True)
+    wanted = wanted_by(active_needs(key.plan, mode.skipped), mode.detailed)
+    inductor = key.plan.config.compile.backend == "inductor"
+    if not (mode.finite and inductor and device_type == "cpu" and Statistic.ENTROPY in wanted):
+        return compiled
+    return _while_finite(_compile(build_graph(key.plan, mode), key.plan, keep_buffers=True), compiled)
+
+
+def _while_finite(quick: Graph, careful: Graph) -> Graph:
+    """Return the graph that counts on finite logits, until a call has others: it and all later ones are careful.
+
+    A graph changes nothing outside its answer, so the call can be made again.
+    """
+    finite = True
+
+    @functools.wraps(careful)
+    def call(batch: Batch, state: dict[str, Tensor]) -> Any:
+        nonlocal finite
+        if finite:
+            answer, after = quick(batch, state)
+            finite = not answer.pop(INFINITE).numpy()  # of a CPU: nobody waits
+            if finite:
+                return answer, after
+            del answer, after
+        return careful(batch, state)
+
+    return call
 
 
 def _compile(function: Callable[..., Any], plan: Plan, *, keep_buffers: bool) -> Callable[..., Any]:

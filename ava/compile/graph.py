@@ -20,9 +20,11 @@ from ava.terms.base import TARGET, Needs, OwnMeanTerm, RowTerm, Statistic
 from ava.terms.items import Items
 from ava.terms.mtp_loss import MtpLoss
 
-__all__ = ["Graph", "build_graph"]
+__all__ = ["INFINITE", "Graph", "build_graph"]
 
 Graph = Callable[[Batch, dict[str, Tensor]], tuple[dict[str, Tensor], dict[str, Tensor]]]
+INFINITE = "infinite"
+"""Where a graph that counts on finite logits says whether they were not."""
 
 
 def build_graph(plan: Plan, mode: Mode) -> Graph:
@@ -30,6 +32,7 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
 
     The loss is a mapping with ``total_loss``; with ``mode.detailed`` also ``main_loss``, each term weighted and
     ``raw/…``, and ``metrics/…``, all detached. The new values hold only what changes; the caller writes them.
+    With ``mode.finite`` the loss also holds ``infinite``, 0-d bool: then it counted on what is not so, and is wrong.
     """
     needs = active_needs(plan, mode.skipped)
     terms = [(i, p.name, p.term) for i, p in enumerate(plan.terms) if p.name not in mode.skipped]
@@ -81,8 +84,9 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
             if mode.closes_every:
                 after = close(after, after["micro_step"] >= mode.closes_every, closing, batch.limits)
             after = {name: value.detach() for name, value in after.items() if value is not state[name]}
+        doubt = {} if found.infinite is None else {INFINITE: found.infinite}
         if not mode.detailed:
-            return {"total_loss": total}, after
+            return {"total_loss": total, **doubt}, after
         details = {MAIN: main, **weighted, **{f"raw/{name}": value for name, value in raw.items()}}
         details.update(row_metrics(found.metrics, count, dtype))
         details["metrics/temperature"] = temperature.to(dtype, copy=True)  # not the buffer itself
@@ -91,7 +95,7 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
             spread = load.std(1) / load.mean(1) if load.shape[1] > 1 else torch.zeros_like(load[:, 0])
             details["metrics/expert_load_cv"] = spread.nan_to_num(0.0).mean().to(dtype)
             details["metrics/expert_load_max"] = load.max().to(dtype)
-        return {"total_loss": total, **{name: value.detach() for name, value in details.items()}}, after
+        return {"total_loss": total, **doubt, **{name: value.detach() for name, value in details.items()}}, after
 
     return graph
 
@@ -102,13 +106,17 @@ def measure(plan: Plan, mode: Mode, needs: Needs, batch: Batch, temperature: Ten
     assert isinstance(logits, Tensor)
     valid = batch.prepared[0]
     columns, positions = name_prepared(plan, mode.vocab_size, needs, batch.prepared)
-    asked = Asked(wanted_by(needs, mode.detailed), mode.vocab_size, needs.teacher_temperature or 1.0, mode.shard)
+    wanted, degrees = wanted_by(needs, mode.detailed), needs.teacher_temperature or 1.0
+    asked = Asked(wanted, mode.vocab_size, degrees, mode.shard, mode.finite)
     inverse_temperature = (1 / temperature).to(compute_dtype(logits.dtype))
     teacher = batch.extras.get("teacher_logits")
     rows = row_statistics(asked, logits, inverse_temperature, valid, columns, positions, teacher)
     sums = row_sums(plan, mode.skipped, rows, valid)
     metrics = metric_sums(rows, valid) if mode.detailed else {}
-    return Measurements(sums, metrics, rows.statistics[Statistic.MAX_LOG_PROB])
+    confidence = rows.statistics[Statistic.MAX_LOG_PROB]
+    # A row of NaN is no matter of finite or not, and 0 stands for the entropy of rows that are not valid.
+    infinite = (rows.entropy.isnan() & ~confidence.isnan()).any() if mode.finite else None
+    return Measurements(sums, metrics, confidence, infinite)
 
 
 def future_rows(term: MtpLoss, plan: Plan, mode: Mode, batch: Batch, main: Measurements) -> Tensor:

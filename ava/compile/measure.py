@@ -20,9 +20,9 @@ from ava.compile.shard import Shard
 from ava.terms.base import Statistic
 from ava.terms.rows import CERTAIN
 
-__all__ = ["FLOOR", "Asked", "Measured", "compute_dtype", "measure_rows", "ordered"]
+__all__ = ["FLOOR", "LOG2_E", "Asked", "Measured", "compute_dtype", "measure_rows", "ordered"]
 
-_LOG2_E = math.log2(math.e)
+LOG2_E = math.log2(math.e)
 FLOOR = -1e4
 """``exp`` of this is 0 in every float type; keeps ``0 * -inf`` out of the entropy."""
 _NEVER = -1e30
@@ -52,12 +52,16 @@ class Asked:
         vocab_size: columns that take part, of all ranks together.
         teacher_temperature: temperature of the divergence.
         shard: the columns that this rank holds; None where it holds all of them.
+        finite: whether to count on logits that are finite over the temperature in every valid row. Else a column at
+            ``-inf`` is looked out for, which Inductor does in four instructions a vector of a CPU; with ``finite``
+            such a row's entropy is NaN.
     """
 
     wanted: frozenset[Statistic]
     vocab_size: int
     teacher_temperature: float = 1.0
     shard: Shard | None = None
+    finite: bool = False
 
     @property
     def width(self) -> int:
@@ -82,6 +86,7 @@ class Measured:
         log_teacher: the teacher's log-partition above that, at its temperature.
         placed: ``log p`` at the picked columns that this rank holds; the first pick's stands for its column 0 where
             it has none.
+        octaves: 0-d, octaves (powers of two) per logit: ``log2 e`` over the temperature.
     """
 
     statistics: dict[Statistic, Tensor]
@@ -95,6 +100,7 @@ class Measured:
     top_teacher: Tensor
     log_teacher: Tensor
     placed: list[Tensor]
+    octaves: Tensor
 
 
 def _log_of_rest(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log_rest: Tensor) -> Tensor:
@@ -154,9 +160,9 @@ def measure_rows(
         top, second, top_teacher = shard.largest(top, below_top, top_teacher)
     # In powers of two: Inductor writes an `exp` that several sums read to memory, and computes an `exp2` once in
     # registers.
-    per_octave = inverse_temperature * _LOG2_E
+    octaves = inverse_temperature * LOG2_E
     peak = top[:, None]
-    below = (wide - peak) * per_octave  # subtracted first, which rounds to the gap's size and not to the logits'
+    below = (wide - peak) * octaves  # subtracted first, which rounds to the gap's size and not to the logits'
     e = below.exp2()
     rest = None
     if Statistic.MARGIN in wanted and second is None:
@@ -167,14 +173,14 @@ def measure_rows(
     else:
         sums = [_row_sum(e)]
     if Statistic.ENTROPY in wanted:
-        sums.append(_row_sum(e * below.clamp(min=FLOOR)))
+        sums.append(_row_sum(e * (below if asked.finite else below.clamp(min=FLOOR))))
     if Statistic.MEAN_LOGIT in wanted:
         sums.append(_row_sum(wide))
     if rest is not None:
         sums.append(rest)
     elif second is not None:
         second = second.clamp(min=torch.finfo(wide.dtype).min)
-        below_second = ((wide - second[:, None]) * per_octave).exp2()
+        below_second = ((wide - second[:, None]) * octaves).exp2()
         sums.append(_row_sum(torch.where(wide < peak, below_second, 0.0)))
     first = None
     if Statistic.ARGMAX in wanted:
@@ -198,7 +204,7 @@ def measure_rows(
     if Statistic.LSE in wanted:
         out[Statistic.LSE] = peak[:, 0] * inverse_temperature + log_total
     if Statistic.ENTROPY in wanted:
-        out[Statistic.ENTROPY] = log_total - next(taken) / (total * _LOG2_E)
+        out[Statistic.ENTROPY] = log_total - next(taken) / (total * LOG2_E)
     if Statistic.MEAN_LOGIT in wanted:
         out[Statistic.MEAN_LOGIT] = next(taken) * (inverse_temperature / asked.vocab_size)
     if Statistic.MARGIN in wanted:
@@ -244,6 +250,7 @@ def measure_rows(
         top if top_teacher is None else top_teacher,
         log_teacher,
         placed,
+        octaves,
     )
 
 

@@ -7,7 +7,8 @@ If ``g_*`` are the gradients with respect to the statistics,
               + g_margin ([j is the maximum] - r_j),  r = softmax without the maximum
               + g_divergence (softmax(x/T)_j - softmax(teacher/T)_j) / T              with a teacher
 
-so one dense pass with two numbers per row, ``e_j (A + B t_j) + C``, and a few columns set apart.
+so one dense pass with two numbers per row, ``e_j (A + B t_j) + C`` with ``e_j = 2^t_j``, and a few columns set apart.
+A call of ``exp2`` is faster than one of ``exp``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ava.compile.measure import FLOOR, Asked, Measured
+from ava.compile.measure import FLOOR, LOG2_E, Asked, Measured
 from ava.compile.operators import operator
 from ava.terms.base import Statistic
 
 __all__ = ["Slope", "slope_of"]
-
-_Dense = Callable[[Tensor, Tensor], Tensor]
 
 
 @operator("settle", lambda values: values[0].new_empty((values[0].shape[0], len(values))))
@@ -100,10 +99,18 @@ def slope_of(
     crown, log_crown = (
         torch.where(valid, torch.where(certain, largest, torch.inf), -torch.inf) for largest in (top, max_log_prob)
     )
-    rows = [top, base, crown, a, b, at_top, scaled[3]]
+    # `t` counts in powers of two, but `base` in logits: what is nearly alike is subtracted before anything rounds.
+    octaves = measured.octaves
+    base, b = base / inverse_temperature, b / LOG2_E
+    lift = zero
+    if asked.finite:  # so that `B t` does not overflow at the lowest logit, where `e` is 0, a factor passes to `e`
+        factor = b.abs().clamp(min=1)
+        lift = factor.log2()
+        base, a, b = base - lift / octaves, (a - b * lift) / factor, b / factor
+    rows = [top, base, octaves.expand_as(top), crown, a, b, at_top, scaled[3]]
     if logits.is_cpu and torch.compiler.is_compiling():
         rows = list(_settle(rows).unbind(1))
-    peak, base, crown, a, b, at_top, flat = (row[:, None] for row in rows)
+    peak, base, steep, crown, a, b, at_top, flat = (row[:, None] for row in rows)
     curved = Statistic.ENTROPY in asked.wanted
     smoothed = Statistic.MEAN_LOGIT in asked.wanted
     per_degree = 1 / asked.teacher_temperature
@@ -117,16 +124,21 @@ def slope_of(
         return torch.where(valid[:, None], g_divergence[:, None] * (p - q), 0.0)
 
     def dense(t: Tensor, is_other: Tensor) -> Tensor:
-        """Gradient before the picks where ``t = log p_j - log_rest_share``; the certain maximum has its own."""
-        linear = a + b * t.clamp(min=FLOOR) if curved else a
-        g = t.exp() * linear
+        """Gradient before the picks where ``e_j = 2^t``; the certain maximum has its own."""
+        linear = a + b * (t if asked.finite else t.clamp(min=FLOOR)) if curved else a
+        g = t.exp2() * linear
         if smoothed:
             g = g + flat
         return torch.where(is_other, g, at_top)
 
+    def dense_at(log_prob: Tensor) -> Tensor:
+        """Gradient before the picks of columns with these log-probabilities ``[N, K]``."""
+        t = (log_prob - log_rest_share[:, None]) * LOG2_E + lift[:, None]
+        return dense(t, log_prob < log_crown[:, None])
+
     real = logits if logits.shape[1] == asked.width else logits[:, : asked.width]
     wide = real.to(zero.dtype)
-    gradient = dense((wide - peak) * inverse_temperature - base, wide < crown)
+    gradient = dense((wide - peak - base) * steep, wide < crown)
     if teacher is not None:
         gradient = gradient + pull(real, teacher[:, : asked.width])
     out = gradient.to(logits.dtype)
@@ -136,21 +148,21 @@ def slope_of(
     if asked.shard is not None:
         columns = [asked.shard.local(column) for column in columns]
         picked = [torch.where(column < 0, 0.0, gradient) for column, gradient in zip(columns, picked, strict=True)]
-    at, values = _picked_columns(columns, measured, picked, dense, log_crown[:, None])
+    at, values = _picked_columns(columns, measured, picked, dense_at)
     if teacher is not None:
         values = values + pull(logits.gather(1, at), teacher.gather(1, at))
     return Slope(out, at, values.to(logits.dtype))
 
 
 def _picked_columns(
-    columns: Sequence[Tensor], measured: Measured, gradients: Sequence[Tensor], dense: _Dense, log_crown: Tensor
+    columns: Sequence[Tensor], measured: Measured, gradients: Sequence[Tensor], dense_at: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return every picked column and its whole gradient, in float32: ``[N, K]`` each.
 
     Two picks may name the same column (a candidate that is also the context token), so each value holds the
     gradients of all picks of its column, and writing it twice does no harm. Where a pick has no column, it repeats
-    the first pick, and the first pick, if it has none, stands for column 0. ``log_crown [N, 1]`` is the log-probability
-    from which on a column is the certain maximum.
+    the first pick, and the first pick, if it has none, stands for column 0. ``dense_at`` is the gradient before the
+    picks of columns with given log-probabilities.
     """
     first = columns[0].clamp(min=0)
     raw: list[Tensor] = []
@@ -165,7 +177,7 @@ def _picked_columns(
         raw.append(value)
     values = []
     for index, (column, log_prob, value) in enumerate(zip(columns, measured.placed, raw, strict=True)):
-        values.append(dense(log_prob - measured.log_rest_share[:, None], log_prob < log_crown) + value)
+        values.append(dense_at(log_prob) + value)
         if index:
             values[-1] = torch.where(column < 0, values[0], values[-1])
     at = torch.cat([first, *(torch.where(column < 0, first, column) for column in columns[1:])], 1)

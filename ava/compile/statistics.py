@@ -51,13 +51,14 @@ class RowStatistics(torch.autograd.Function):
         ctx.save_for_backward(
             logits,
             inverse_temperature,
+            measured.octaves,
             valid,
+            logits if teacher is None else teacher,
             measured.top,
             measured.max_log_prob,
             measured.log_rest_share,
             measured.certain,
             measured.entropy,
-            logits if teacher is None else teacher,
             measured.log_student,
             measured.top_teacher,
             measured.log_teacher,
@@ -72,12 +73,22 @@ class RowStatistics(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the logits, in their dtype."""
         saved = ctx.saved_tensors  # once: activation checkpointing unpacks a tensor a single time
-        logits, inverse_temperature, valid, top, max_log_prob, log_rest_share, certain, entropy = saved[:8]
-        teacher, log_student, top_teacher, log_teacher = saved[8:12]
-        columns = saved[12 : 12 + ctx.picks]
-        placed = list(saved[12 + ctx.picks :])
+        logits, inverse_temperature, octaves, valid, teacher = saved[:5]
+        columns, placed = saved[13 : 13 + ctx.picks], list(saved[13 + ctx.picks :])
+        top, max_log_prob, log_rest_share, certain, entropy, log_student, top_teacher, log_teacher = saved[5:13]
         measured = Measured(
-            {}, [], top, max_log_prob, log_rest_share, certain, entropy, log_student, top_teacher, log_teacher, placed
+            {},
+            [],
+            top,
+            max_log_prob,
+            log_rest_share,
+            certain,
+            entropy,
+            log_student,
+            top_teacher,
+            log_teacher,
+            placed,
+            octaves,
         )
         given = dict(zip(ordered(ctx.asked.wanted), gradients, strict=False))
         picked = gradients[len(given) :]

@@ -141,32 +141,39 @@ def test_a_gap_of_10000_under_inductor(rows: tuple[Loss, Loss]) -> None:
             loss.state.temperature.copy_(temperature)
 
 
-ACCURATE: dict[str, Callable[[], Sample]] = {
-    **{kind: (lambda kind=kind: everything(9, kind=kind)) for kind in ("random", "peaked", "repeating")},
+ACCURATE: dict[str, list[Callable[[], Sample]]] = {
+    **{
+        kind: [lambda kind=kind, seed=seed: everything(seed, kind=kind) for seed in range(9, 19)]
+        for kind in ("random", "peaked", "repeating")
+    },
     # at τ = 1.2 what a logit over τ rounds to is 0.0005 wide here: the two differ, and neither is the right one
-    "a gap of 10000": lambda: with_logits(raised(1e4)),
+    "a gap of 10000": [lambda: with_logits(raised(1e4))],
 }
 
 
 @pytest.mark.parametrize("name", ACCURATE)
 def test_accuracy_under_inductor(rows: tuple[Loss, Loss], name: str) -> None:
-    """The generated code is as near to float64 as the eager code is."""
-    compiled = rows[0]
-    sample = on_rows(ACCURATE[name]())
+    """The generated code is as near to float64 as the eager code is: over all samples, as one of them is a lottery."""
+    errors = torch.stack([errors_of(rows, on_rows(make())) for make in ACCURATE[name]])
+    assert float(errors[:, 0, 0].max()) < 1e-6
+    ours, eager = errors.square().mean(0).sqrt()
+    assert bool((ours <= 1.1 * eager).all()), (ours, eager)
+
+
+def errors_of(pair: tuple[Loss, Loss], sample: Sample) -> Tensor:
+    """The error of each gradient, compiled and not: its norm over the exact one's, and its largest element, [2, 2]."""
     sample = Sample({**sample.inputs, "logits": sample.inputs["logits"].float().double()}, sample.model)
     leaves = sample.leaves(torch.float64).inputs
-    now = {"temperature": float(compiled.state.temperature), "step": int(compiled.state.step)}
-    exact = total.reference(CONFIG, **leaves, **now)["total_loss"]
-    (gradient,) = torch.autograd.grad(exact, leaves["logits"])
     errors: list[tuple[float, float]] = []
-    for loss in rows:
+    for loss in pair:
+        now = {"temperature": float(loss.state.temperature), "step": int(loss.state.step)}
+        exact = total.reference(CONFIG, **leaves, **now)["total_loss"]
+        (gradient,) = torch.autograd.grad(exact, leaves["logits"])
         values, gradients = run(loss, sample, detailed=False)
         assert float(values["total_loss"].detach()) == pytest.approx(float(exact.detach()), rel=1e-6)
         error = gradients["logits"].double() - gradient
         errors.append((float(error.norm() / gradient.norm()), float(error.abs().max())))
-    assert errors[0][0] < 1e-6
-    for ours, eager in zip(*errors, strict=True):
-        assert ours <= 1.2 * eager
+    return torch.tensor(errors)
 
 
 def test_every_term_is_in_one_graph() -> None:
