@@ -13,7 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _LIBRARY = torch.library.Library("ava", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
-def operator(name: str, fake: Callable[..., Any], mutates: Sequence[str] = ()) -> Callable[[F], F]:
+def operator(
+    name: str, fake: Callable[..., Any], mutates: Sequence[str] = (), on_cpu: Callable[..., Any] | None = None
+) -> Callable[[F], F]:
     """Register the decorated function as ``torch.ops.ava.<name>``, which takes its place.
 
     ``torch.library.custom_op`` does so too, with wrappers in Python around every call that take a tenth of a
@@ -24,12 +26,15 @@ def operator(name: str, fake: Callable[..., Any], mutates: Sequence[str] = ()) -
         name: the operator's.
         fake: takes the same arguments, and returns answers of the same shapes and dtypes.
         mutates: names of the arguments that are written to.
+        on_cpu: what takes the function's place for tensors of a CPU.
     """
 
     def register(function: F) -> F:
         schema = name + torch.library.infer_schema(function, mutates_args=mutates)
         _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
         _LIBRARY.impl(name, function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+        if on_cpu is not None:
+            _LIBRARY.impl(name, on_cpu, "CPU")  # type: ignore[no-untyped-call]
         torch.library.register_fake(f"ava::{name}", fake, lib=_LIBRARY)
         return cast("F", getattr(torch.ops.ava, name).default)
 

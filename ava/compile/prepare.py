@@ -2,21 +2,20 @@
 
 All of it is one custom operator, so that a compiled graph holds a single opaque node: traced, the loops over
 offsets would be unrolled into kernels that take minutes to compile. Inside, everything is views and comparisons
-over ``[B, T]`` and ``[B, T, window]``, without a host synchronisation; a CPU, which needs none, looks up what matches.
+over ``[B, T]`` and ``[B, T, window]``, without a host synchronisation; on a CPU :mod:`ava.compile.prepare_cpu` takes
+its place.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ava.compile.operators import operator
+from ava.compile.prepare_cpu import prepare_on_cpu
 
 __all__ = ["prepare"]
 
-_SERIAL = 1 << 15
-"""Elements up to which torch uses one thread on a CPU."""
 _APART = -(1 << 40)
 """Undefined tokens become ``_APART - position``: different from every token and from each other."""
 
@@ -143,7 +142,7 @@ def _prepared_shapes(
     return out
 
 
-prepare = operator("prepare", _prepared_shapes)(_prepare)
+prepare = operator("prepare", _prepared_shapes, on_cpu=prepare_on_cpu)(_prepare)
 
 
 def _own(tensors: list[Tensor], source: Tensor) -> list[Tensor]:
@@ -177,9 +176,6 @@ def _latest(position: Tensor, marks: Tensor) -> Tensor:
 def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, size: int, window: int) -> Tensor:
     """Return the tokens that followed the current prefix within the window, ``[B, T, window]``, ``-1`` for none.
 
-    On a CPU in slices of positions that stay below torch's threshold for threads: next to a pass over the vocabulary
-    the work is small, and parallel regions would cost more in waiting than they save.
-
     Args:
         apart: ``[B, T]`` the token read before each prediction, where there is none one that equals no other.
         context: the same, ``-1`` where it is no token of the vocabulary.
@@ -189,6 +185,8 @@ def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, siz
         window: positions to look back.
     """
     batch, length = apart.shape
+    if not length:
+        return apart.new_empty((batch, 0, window))
     prefix = size - 1
     before = max(0, prefix - 1)
 
@@ -198,49 +196,13 @@ def _candidates(apart: Tensor, context: Tensor, age: Tensor, target: Tensor, siz
     # Entry ``[b, t, j]`` of a window looks at position ``t - window + j``. Before the row stand tokens that equal
     # nothing, not even those on the other side of the comparison.
     tokens, current = padded(apart, window + before, 2 * _APART), padded(apart, before, 3 * _APART)
-    followers = padded(context[:, 1:], window, -1)
-    oldest = window - age  # an earlier entry looks into another segment
     entries = torch.arange(window, device=age.device)
+    matches = entries >= (window - age)[:, :, None]  # an earlier entry looks into another segment
+    same = tokens[:, : length + before + window - 1].unfold(1, window, 1) == current[:, :, None]
+    for back in range(prefix):
+        matches &= same[:, back : back + length]
 
-    matches = torch.empty(batch, length, window, dtype=torch.bool, device=age.device)
-    step = max(1, _SERIAL // max(1, batch * window)) if apart.is_cpu else length
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        past = slice(start, stop + before)  # from the first token of the prefix on
-        same = tokens[:, start : stop + before + window - 1].unfold(1, window, 1) == current[:, past, None]
-        part = torch.ge(entries, oldest[:, start:stop, None], out=matches[:, start:stop])
-        for back in range(prefix):
-            part &= same[:, back : back + stop - start]
-    return (_distinct_few if apart.is_cpu else _distinct)(matches, followers, target)
-
-
-def _distinct(matches: Tensor, followers: Tensor, target: Tensor) -> Tensor:
-    """Return the matching followers, ``[B, T, window]``; ``-1`` for none, for the target and for one more of a kind.
-
-    Args:
-        matches: bool ``[B, T, window]``.
-        followers: ``[B, T + window - 1]``; ``followers[b, t + j]`` follows entry ``[b, t, j]``, ``-1`` for no token.
-        target: ``[B, T]``.
-    """
-    follower = followers.unfold(1, matches.shape[2], 1)
+    follower = padded(context[:, 1:], window, -1).unfold(1, window, 1)
     found = torch.where(matches & (follower != target[:, :, None]), follower, -1).sort(2).values
-    found[:, :, 1:].masked_fill_(found[:, :, 1:] == found[:, :, :-1], -1)
-    return found
-
-
-def _distinct_few(matches: Tensor, followers: Tensor, target: Tensor) -> Tensor:
-    """Return what :func:`_distinct` does, in another order within a row.
-
-    Few entries match, and a CPU can take these by themselves. By numpy: torch's operators on so little cost more.
-    """
-    window = matches.shape[2]
-    at = np.flatnonzero(matches.numpy())
-    row, entry = at // window, at % window
-    batch, position = row // matches.shape[1], row % matches.shape[1]
-    token = followers.numpy()[batch, position + entry]
-    kept = np.flatnonzero((token >= 0) & (token != target.numpy()[batch, position]))
-    _, first = np.unique((row[kept] << 32) + token[kept], return_index=True)
-    kept = kept[first]
-    found = target.new_full(matches.shape, -1)
-    found.view(-1).numpy()[at[kept]] = token[kept]
+    found[:, :, 1:].masked_fill_(found[:, :, 1:] == found[:, :, :-1], -1)  # one of a kind
     return found

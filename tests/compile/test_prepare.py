@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ava.compile.prepare import _distinct, _distinct_few, prepare
+from ava.compile.prepare import _prepare, prepare
 from tests.reference.ngram_penalty import candidates as reference_candidates
 from tests.reference.positions import positions
 
@@ -66,11 +66,11 @@ def calls(draw: st.DrawFn) -> Call:
     )
 
 
-def prepared(call: Call, wants: str = WANTS) -> dict[str, Tensor]:
+def prepared(call: Call, wants: str = WANTS, function: Callable[..., list[Tensor]] = prepare) -> dict[str, Tensor]:
     """The operator's answers by name, ``[B, T]`` or ``[B, T, window]``, without the position a shift makes idle."""
     tensors = call.tensors()
     flat = [number for pair in NGRAMS for number in pair]
-    answers = prepare(*tensors.values(), VOCAB, *call.ids().values(), wants, flat)
+    answers = function(*tensors.values(), VOCAB, *call.ids().values(), wants, flat)
     targets = tensors["targets"]
     assert targets is not None
     shape = targets.shape
@@ -121,22 +121,37 @@ def test_positions(call: Call) -> None:
                 assert set(kept) == wanted, f"{here}, size {size}, window {window}"
 
 
-@settings(max_examples=100)
-@given(st.data())
-def test_a_cpu_finds_the_same_candidates(data: st.DataObject) -> None:
-    batch, length, window = (data.draw(st.integers(0, 3)) for _ in range(3))
-    window += 1
+@settings(max_examples=300)
+@given(calls())
+@example(Call([[1, 1, 1, 1, 1]], eos_token_id=1))
+@example(Call([[1, 1, 2, 1, 1]], segment_ids=[[0, 1, 1, 2, 2]], shift=True))
+def test_an_accelerator_finds_what_a_cpu_does(call: Call) -> None:
+    """Which has a way of its own, and that is the one that all other tests here take."""
+    found, expected = prepared(call, function=_prepare), prepared(call)
+    assert list(found) == list(expected)
+    for name, answer in expected.items():
+        same_order = answer.sort(2).values if answer.ndim == 3 else answer
+        assert found[name].dtype == answer.dtype
+        assert torch.equal(found[name].sort(2).values if answer.ndim == 3 else found[name], same_order), name
 
-    def drawn(values: st.SearchStrategy[int], *shape: int) -> Tensor:
-        count = math.prod(shape)
-        return torch.tensor(data.draw(st.lists(values, min_size=count, max_size=count)), dtype=torch.int64).view(shape)
 
-    matches = drawn(st.integers(0, 1), batch, length, window).bool()
-    followers = drawn(st.integers(-1, 3), batch, max(length, 1) + window - 1)
-    target = drawn(st.integers(-1, 3), batch, length)
-    few, all_of_them = _distinct_few(matches, followers, target), _distinct(matches, followers, target)
-    assert few.dtype == all_of_them.dtype
-    assert torch.equal(few.sort(2).values, all_of_them.sort(2).values)
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0), (0, 0)])
+@pytest.mark.parametrize("function", [prepare, _prepare])
+def test_nothing_in_nothing_out(function: Callable[..., list[Tensor]], shape: tuple[int, int]) -> None:
+    targets = torch.zeros(shape, dtype=torch.int64)
+    answers = function(targets, targets, None, targets, VOCAB, True, -100, 1, 2, WANTS, [1, 2, 4, 9])
+    assert [tuple(answer.shape) for answer in answers] == [(0,)] * 6 + [(0, 2), (0, 9)]
+
+
+def test_strides_and_masks_of_any_kind() -> None:
+    tokens = torch.randint(0, VOCAB, (9, 2), generator=torch.Generator().manual_seed(3)).T
+    mask = (tokens != 3).T.contiguous().T
+    arguments = (VOCAB, False, -100, 1, None, WANTS, [2, 4])
+    expected = prepare(tokens.contiguous(), mask.long().contiguous(), None, None, *arguments)
+    for dtype in (torch.bool, torch.bfloat16, torch.int32, torch.float64):
+        for answer, wanted in zip(prepare(tokens, mask.to(dtype), None, None, *arguments), expected, strict=True):
+            assert torch.equal(answer, wanted)
+            assert answer.is_contiguous()
 
 
 @settings(max_examples=50)
