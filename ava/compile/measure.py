@@ -29,7 +29,7 @@ _NEVER = -1e30
 """Stands for the log of a probability of 0: finite, so that no difference of infinities arises."""
 _PIECE = 4096
 """Columns of a row that are summed by themselves on a CPU."""
-_SMALL = 1e-30
+_SMALL = math.log(1e-30)
 """Below this the float32 sum without the maximum has lost bits, and is taken again relative to its own maximum."""
 
 
@@ -103,23 +103,19 @@ class Measured:
     octaves: Tensor
 
 
-def _log_of_rest(logits: Tensor, inverse_temperature: Tensor, rest: Tensor, log_rest: Tensor) -> Tensor:
-    """Return ``log(rest)``, ``rest = sum of exp(z - max z)`` without the maximum, exact where it underflows.
-
-    The logarithm comes from the caller, whose kernel takes it on the way.
-    """
-    out = log_rest.clone()
-    if out.is_cpu:  # rows this certain are rare: look for them where looking costs no synchronisation
-        found = np.flatnonzero(rest.detach().numpy() < _SMALL)  # torch's `nonzero` wakes every thread for it
+def _mend(logits: Tensor, inverse_temperature: Tensor, log_rest: Tensor) -> None:
+    """Make ``log_rest = log(sum of exp(z - max z) without the maximum)`` exact where the sum underflows."""
+    if log_rest.is_cpu:  # rows this certain are rare: look for them where looking costs no synchronisation
+        found = np.flatnonzero(log_rest.detach().numpy() < _SMALL)  # torch's `nonzero` wakes every thread for it
         if found.size:
             rows = torch.from_numpy(found)
-            out[rows] = _exact_rest(logits[rows], inverse_temperature)
-        return out
-    return torch.where(rest < _SMALL, _exact_rest(logits, inverse_temperature), out)
+            log_rest[rows] = _exact_rest(logits[rows], inverse_temperature)
+        return
+    log_rest.copy_(torch.where(log_rest < _SMALL, _exact_rest(logits, inverse_temperature), log_rest))
 
 
-_rest_log_sum = operator("rest_log_sum", lambda logits, inverse_temperature, rest, log_rest: torch.empty_like(rest))(
-    _log_of_rest
+_mend_log_rest = operator("mend_log_rest", lambda logits, inverse_temperature, log_rest: None, mutates=("log_rest",))(
+    _mend
 )
 
 
@@ -212,7 +208,8 @@ def measure_rows(
         if second is not None:
             log_rest = (second - peak[:, 0]) * inverse_temperature + rest.log()
         else:
-            log_rest = _rest_log_sum(real, inverse_temperature, rest, rest.log())
+            log_rest = rest.log()
+            _mend_log_rest(real, inverse_temperature, log_rest)
         log_rest = log_rest.clamp(min=_NEVER)
         certain = valid & (-log_total > CERTAIN)
         log_rest_share = torch.where(certain, log_rest - log_total, 0.0)
