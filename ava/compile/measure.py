@@ -171,7 +171,7 @@ def measure_rows(
     if Statistic.ENTROPY in wanted:
         sums.append(_row_sum(e * (below if asked.finite else below.clamp(min=FLOOR))))
     if Statistic.MEAN_LOGIT in wanted:
-        sums.append(_row_sum(wide))
+        sums.append(_row_sum(below))
     if rest is not None:
         sums.append(rest)
     elif second is not None:
@@ -202,7 +202,7 @@ def measure_rows(
     if Statistic.ENTROPY in wanted:
         out[Statistic.ENTROPY] = log_total - next(taken) / (total * LOG2_E)
     if Statistic.MEAN_LOGIT in wanted:
-        out[Statistic.MEAN_LOGIT] = next(taken) * (inverse_temperature / asked.vocab_size)
+        out[Statistic.MEAN_LOGIT] = peak[:, 0] * inverse_temperature + next(taken) / (asked.vocab_size * LOG2_E)
     if Statistic.MARGIN in wanted:
         rest = next(taken)
         if second is not None:
