@@ -166,14 +166,15 @@ def _graph(key: _Key, mode: Mode, enabled: bool, device_type: str, variant: tupl
 def _while_finite(quick: Graph, careful: Graph) -> Graph:
     """Return the graph that counts on finite logits, until a call has others: it and all later ones are careful.
 
-    A graph changes nothing outside its answer, so the call can be made again.
+    A graph changes nothing outside its answer, so the call can be made again. Only the caller's hooks on saved tensors
+    would see both; under them every call is careful, so that a checkpointed region saves the same when it runs again.
     """
     finite = True
 
     @functools.wraps(careful)
     def call(batch: Batch, state: dict[str, Tensor]) -> Any:
         nonlocal finite
-        if finite:
+        if finite and torch._C._autograd._top_saved_tensors_default_hooks(False) is None:
             answer, after = quick(batch, state)
             finite = not answer.pop(INFINITE).numpy()  # of a CPU: nobody waits
             if finite:

@@ -32,7 +32,7 @@ def build_graph(plan: Plan, mode: Mode) -> Graph:
 
     The loss is a mapping with ``total_loss``; with ``mode.detailed`` also ``main_loss``, each term weighted and
     ``raw/…``, and ``metrics/…``, all detached. The new values hold only what changes; the caller writes them.
-    With ``mode.finite`` the loss also holds ``infinite``, 0-d bool: then it counted on what is not so, and is wrong.
+    With ``mode.finite`` the loss also holds ``infinite``, 0-d bool: where that is true, this answer is not to be used.
     """
     needs = active_needs(plan, mode.skipped)
     terms = [(i, p.name, p.term) for i, p in enumerate(plan.terms) if p.name not in mode.skipped]
@@ -114,7 +114,7 @@ def measure(plan: Plan, mode: Mode, needs: Needs, batch: Batch, temperature: Ten
     sums = row_sums(plan, mode.skipped, rows, valid)
     metrics = metric_sums(rows, valid) if mode.detailed else {}
     confidence = rows.statistics[Statistic.MAX_LOG_PROB]
-    # A row of NaN is no matter of finite or not, and 0 stands for the entropy of rows that are not valid.
+    # A row without a confidence (of NaN, or +inf) has no other answer, and one that is not valid has an entropy of 0.
     infinite = (rows.entropy.isnan() & ~confidence.isnan()).any() if mode.finite else None
     return Measurements(sums, metrics, confidence, infinite)
 

@@ -29,8 +29,9 @@ _NEVER = -1e30
 """Stands for the log of a probability of 0: finite, so that no difference of infinities arises."""
 _PIECE = 4096
 """Columns of a row that are summed by themselves on a CPU."""
-_SMALL = math.log(1e-30)
-"""Below this the float32 sum without the maximum has lost bits, and is taken again relative to its own maximum."""
+_LOG_SMALL = math.log(1e-30)
+"""With a logarithm below this, the float32 sum without the maximum has lost bits, and is taken again, relative to its
+own maximum."""
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -54,7 +55,7 @@ class Asked:
         shard: the columns that this rank holds; None where it holds all of them.
         finite: whether to count on logits that are finite over the temperature in every valid row. Else a column at
             ``-inf`` is looked out for, which Inductor does in four instructions a vector of a CPU; with ``finite``
-            such a row's entropy is NaN.
+            such a row's entropy is NaN, and its gradient means nothing.
     """
 
     wanted: frozenset[Statistic]
@@ -106,12 +107,12 @@ class Measured:
 def _mend(logits: Tensor, inverse_temperature: Tensor, log_rest: Tensor) -> None:
     """Make ``log_rest = log(sum of exp(z - max z) without the maximum)`` exact where the sum underflows."""
     if log_rest.is_cpu:  # rows this certain are rare: look for them where looking costs no synchronisation
-        found = np.flatnonzero(log_rest.detach().numpy() < _SMALL)  # torch's `nonzero` wakes every thread for it
+        found = np.flatnonzero(log_rest.detach().numpy() < _LOG_SMALL)  # torch's `nonzero` wakes every thread for it
         if found.size:
             rows = torch.from_numpy(found)
             log_rest[rows] = _exact_rest(logits[rows], inverse_temperature)
         return
-    log_rest.copy_(torch.where(log_rest < _SMALL, _exact_rest(logits, inverse_temperature), log_rest))
+    log_rest.copy_(torch.where(log_rest < _LOG_SMALL, _exact_rest(logits, inverse_temperature), log_rest))
 
 
 _mend_log_rest = operator("mend_log_rest", lambda logits, inverse_temperature, log_rest: None, mutates=("log_rest",))(

@@ -51,7 +51,7 @@ class RowStatistics(torch.autograd.Function):
         ctx.save_for_backward(
             logits,
             inverse_temperature,
-            measured.octaves,
+            measured.octaves,  # in memory then, and not worked out for every vector
             valid,
             logits if teacher is None else teacher,
             measured.top,
@@ -77,18 +77,18 @@ class RowStatistics(torch.autograd.Function):
         columns, placed = saved[13 : 13 + ctx.picks], list(saved[13 + ctx.picks :])
         top, max_log_prob, log_rest_share, certain, entropy, log_student, top_teacher, log_teacher = saved[5:13]
         measured = Measured(
-            {},
-            [],
-            top,
-            max_log_prob,
-            log_rest_share,
-            certain,
-            entropy,
-            log_student,
-            top_teacher,
-            log_teacher,
-            placed,
-            octaves,
+            statistics={},
+            log_probs=[],
+            top=top,
+            max_log_prob=max_log_prob,
+            log_rest_share=log_rest_share,
+            certain=certain,
+            entropy=entropy,
+            log_student=log_student,
+            top_teacher=top_teacher,
+            log_teacher=log_teacher,
+            placed=placed,
+            octaves=octaves,
         )
         given = dict(zip(ordered(ctx.asked.wanted), gradients, strict=False))
         picked = gradients[len(given) :]
