@@ -32,7 +32,10 @@ def prepare_on_cpu(
     wants: str,
     candidates: list[int],
 ) -> list[Tensor]:
-    """Return what :func:`ava.compile.prepare.prepare` says; candidates of a row in another order."""
+    """Return what :func:`ava.compile.prepare.prepare` says; candidates of a row in another order.
+
+    The answers lie in torch's memory, where a profile of it sees them; what numpy needs in between is counted nowhere.
+    """
     reader = Reader(np, _latest, vocab_size, shift, ignore_index, eos_token_id, pad_token_id)
     unmasked = None if attention_mask is None else (attention_mask != 0).numpy()
     given = targets.numpy()
@@ -45,7 +48,7 @@ def prepare_on_cpu(
         out += [read.facts[name] for name in names]
         for size, window in zip(candidates[::2], candidates[1::2], strict=True):
             found.append(_candidates(read, target, size, window))
-    return [torch.from_numpy(answer) for answer in (*(answer.reshape(-1) for answer in out), *found)]
+    return [*(torch.from_numpy(answer.reshape(-1)).clone() for answer in out), *found]
 
 
 def _latest(numbers: Array, marks: Array) -> Array:
@@ -54,7 +57,7 @@ def _latest(numbers: Array, marks: Array) -> Array:
     return latest
 
 
-def _candidates(read: History, target: Array, size: int, window: int) -> Array:
+def _candidates(read: History, target: Array, size: int, window: int) -> Tensor:
     """Return the tokens that followed the current prefix within the window, ``[B * T, window]``, ``-1`` for none.
 
     Args:
@@ -66,7 +69,7 @@ def _candidates(read: History, target: Array, size: int, window: int) -> Array:
     apart: Array = read.apart
     batch, length = apart.shape
     if not length:
-        return np.empty((0, window), dtype=np.int64)
+        return torch.empty((0, window), dtype=torch.int64)
     prefix = size - 1
     before = window + max(0, prefix - 1)
     # Entry ``[b, t, j]`` looks at position ``t - window + j``. Before a row stands what equals none of its tokens: of
@@ -94,6 +97,8 @@ def _candidates(read: History, target: Array, size: int, window: int) -> Array:
     kept = (follower >= 0) & (follower != target.reshape(-1)[position])
     at, position, follower = at[kept], position[kept], follower[kept]
     _, first = np.unique((position << 32) + follower, return_index=True)
-    found = np.full((batch * length, window), -1, dtype=np.int64)
-    found.reshape(-1)[at[first]] = follower[first]
+    found = torch.empty((batch * length, window), dtype=torch.int64)
+    flat = found.view(-1).numpy()
+    flat.fill(-1)
+    flat[at[first]] = follower[first]
     return found
